@@ -1,0 +1,1 @@
+"""The rules of Kinema: plain values and pure functions, standard library only."""
