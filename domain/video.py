@@ -51,8 +51,7 @@ class Request:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        values = {key: value for key, value in stored.items() if key != "spec_version"}
-        return cls(**{**values, "size": Size.parse(stored["size"])})
+        return cls(**_fields(stored, "size"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,9 @@ class Plan:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        values = {key: value for key, value in stored.items() if key != "spec_version"}
-        sizes = {name: Size.parse(stored[name]) for name in ("rendered", "delivered")}
-        return cls(**{**values, **sizes})
+        return cls(**_fields(stored, "rendered", "delivered"))
+
+
+def _fields(stored: dict[str, Any], *sizes: str) -> dict[str, Any]:
+    values = {key: value for key, value in stored.items() if key != "spec_version"}
+    return {**values, **{name: Size.parse(stored[name]) for name in sizes}}

@@ -1,0 +1,63 @@
+"""Fair choice by virtual time (start-time fair queueing, Goyal et al. 1996), charged in GPU-milliseconds.
+
+Each tenant owns a clock that runs by cost / weight while its videos render. The tenant whose clock is furthest
+behind goes next. A tenant that slept starts at the slowest clock still running: idleness earns no burst.
+`storage/claims.py` says the same in SQL; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One tenant in one queue."""
+
+    tenant: str
+    backlog: int
+    running: int = 0
+    cap: int = 1
+    weight: float = 1.0
+    vtime: float = 0.0
+    asleep: bool = True
+
+
+def floor(shares: Iterable[Share]) -> float:
+    """The slowest clock of those that are awake; 0 when all sleep."""
+    return min((share.vtime for share in shares if not share.asleep), default=0.0)
+
+
+def choose(shares: Iterable[Share]) -> Share | None:
+    """The tenant that goes next, its clock raised to the floor if it slept; None if nobody may run."""
+    known = list(shares)
+    lowest = floor(known)
+    ready = [wake(share, lowest) for share in known if share.backlog > 0 and share.running < share.cap]
+    return min(ready, key=lambda share: (share.vtime, share.tenant), default=None)
+
+
+def wake(share: Share, lowest: float) -> Share:
+    """The share as it enters the contest."""
+    return replace(share, vtime=max(share.vtime, lowest), asleep=False) if share.asleep else share
+
+
+def claim(share: Share, estimate: float) -> Share:
+    """One video taken: charged what it is expected to cost."""
+    return replace(
+        share,
+        backlog=share.backlog - 1,
+        running=share.running + 1,
+        vtime=share.vtime + estimate / share.weight,
+    )
+
+
+def release(share: Share, estimate: float, cost: float) -> Share:
+    """One video done: the charge corrected to what it did cost."""
+    running = share.running - 1
+    return replace(
+        share,
+        running=running,
+        vtime=share.vtime + (cost - estimate) / share.weight,
+        asleep=running == 0 and share.backlog == 0,
+    )

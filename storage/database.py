@@ -1,0 +1,53 @@
+"""Connections and transactions.
+
+Every transaction names its role and tenant in its first statement, so that row-level security decides what it
+sees, and so that a pooler in transaction mode can sit in between. A connection by itself may see nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+POOL_SIZE = 20  # the same number as API threads: a thread never waits for a connection
+
+TENANT_ROLE = "kinema_tenant"
+SERVICE_ROLE = "kinema_service"
+_ENTER = sa.text("SELECT set_config('role', :role, true), set_config('kinema.tenant', :tenant, true)")
+
+
+class Database:
+    """One pool. Time-outs and roles are set on the login role by `storage.bootstrap`."""
+
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
+        self.engine = sa.create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=True,
+            # No server-side prepared statements: they do not survive a pooler, nor fit partial indexes.
+            connect_args={"prepare_threshold": None, "connect_timeout": 5},
+        )
+
+    @contextmanager
+    def transaction(self, tenant_id: UUID) -> Generator[Connection]:
+        """One transaction that sees and writes this tenant's rows only."""
+        with self.engine.begin() as connection:
+            connection.execute(_ENTER, {"role": TENANT_ROLE, "tenant": str(tenant_id)})
+            yield connection
+
+    @contextmanager
+    def transaction_for_any_tenant(self) -> Generator[Connection]:
+        """One transaction of the service itself: workers, dispatcher, authentication."""
+        with self.engine.begin() as connection:
+            connection.execute(_ENTER, {"role": SERVICE_ROLE, "tenant": ""})
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection of the pool."""
+        self.engine.dispose()

@@ -1,0 +1,57 @@
+"""API keys: only their HMAC is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from domain import keys
+from domain.ids import new_id
+from storage.tables import NOW, api_keys, tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose key came with a request."""
+
+    tenant_id: UUID
+    key_id: UUID
+    scopes: tuple[str, ...]
+
+
+def issue_for_any_tenant(connection: Connection, tenant_id: UUID, name: str, pepper: bytes, pepper_id: str) -> str:
+    """Store a new key of the tenant and return it: the only time that it is seen."""
+    key = keys.issue()
+    connection.execute(
+        sa.insert(api_keys).values(
+            id=new_id(),
+            tenant_id=tenant_id,
+            name=name,
+            digest=keys.digest(key, pepper),
+            pepper_id=pepper_id,
+            hint=keys.hint(key),
+        )
+    )
+    return key
+
+
+def identify_for_any_tenant(connection: Connection, key: str, peppers: Mapping[str, bytes]) -> Caller | None:
+    """Whose key this is; None if it is nobody's, expired or revoked."""
+    if not keys.well_formed(key):
+        return None
+    digests = [keys.digest(key, pepper) for pepper in peppers.values()]
+    row = connection.execute(
+        sa.select(api_keys.c.id, api_keys.c.tenant_id, api_keys.c.scopes)
+        .join(tenants, tenants.c.id == api_keys.c.tenant_id)
+        .where(
+            api_keys.c.digest.in_(digests),
+            api_keys.c.revoked_at.is_(None),
+            sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > NOW),
+            tenants.c.disabled_at.is_(None),
+        )
+    ).one_or_none()
+    return None if row is None else Caller(row.tenant_id, row.id, tuple(row.scopes))

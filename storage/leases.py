@@ -1,0 +1,153 @@
+"""Leases: kept alive by the worker that holds them, handed back when it gives up, taken away when it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from domain.errors import VIDEO_ERRORS
+from domain.lifecycle import RUNS, STAGE_OF_RUNNING, Stage, State
+from domain.retries import MAX_CRASHES, MAX_FAILURES, stage_delay
+from storage.lifecycle import Move, move
+from storage.schedule import Lease
+from storage.tables import LEASED, NOW, videos
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """A lease that ran out: who held it, and where the video went."""
+
+    tenant_id: UUID
+    video_id: UUID
+    worker: str
+    queue: str
+    after: State
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    tenant_id: UUID
+    video_id: UUID
+    stage: Stage
+    fence: int
+    failures: int
+    crashes: int
+
+
+def renew(
+    connection: Connection, lease: Lease, lease_seconds: float, progress: int, stage_progress: dict[str, Any] | None
+) -> bool:
+    """Prolong the lease and write how far the work is. False: lost. Touches no indexed column."""
+    kept = connection.execute(
+        sa.update(videos)
+        .where(*_mine(lease))
+        .values(
+            lease_until=NOW + timedelta(seconds=lease_seconds),
+            progress=sa.func.greatest(videos.c.progress, progress),
+            stage_progress=stage_progress,
+        )
+    )
+    return kept.rowcount == 1
+
+
+def holds(connection: Connection, lease: Lease) -> bool:
+    """Whether the video is still this worker's: not cancelled, not deleted, not reaped."""
+    return connection.scalar(sa.select(sa.literal(1)).where(*_mine(lease))) is not None
+
+
+def fail(connection: Connection, lease: Lease, reason: str, error_code: str) -> State | None:
+    """The stage failed in an orderly way: try again later, or end after MAX_FAILURES. None: the lease was lost."""
+    held = _lock(connection, lease)
+    if held is None:
+        return None
+    failures = held.failures + 1
+    if failures >= MAX_FAILURES:
+        return _give_up(connection, held, error_code, reason)
+    return _again(connection, held, reason, stage_delay(failures), {"failures": failures})
+
+
+def hand_back(connection: Connection, lease: Lease) -> State | None:
+    """The worker leaves (drain): the video waits again at once, and no failure is counted."""
+    held = _lock(connection, lease)
+    return None if held is None else _again(connection, held, "released", 0.0, {})
+
+
+def reap_for_any_tenant(connection: Connection, limit: int) -> Sequence[Reaped]:
+    """Take away up to `limit` leases that ran out. Several reapers may run at once."""
+    expired = connection.execute(
+        sa.select(*_HELD_COLUMNS, videos.c.state, videos.c.worker, videos.c.queue)
+        .where(sa.text(LEASED), videos.c.lease_until < NOW)
+        .order_by(videos.c.claimed_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).mappings()
+    return [_reap(connection, row) for row in expired.all()]
+
+
+def _reap(connection: Connection, row: sa.RowMapping) -> Reaped:
+    held = _held(row, STAGE_OF_RUNNING[State(row["state"])])
+    crashes = held.crashes + 1
+    if crashes >= MAX_CRASHES:
+        after = _give_up(connection, held, "poison", "crashed")
+    else:
+        after = _again(connection, held, "crashed", 0.0, {"crashes": crashes})
+    return Reaped(held.tenant_id, held.video_id, row["worker"], row["queue"], after)
+
+
+def _give_up(connection: Connection, held: _Held, error_code: str, outcome: str) -> State:
+    change = Move(
+        held.tenant_id,
+        held.video_id,
+        RUNS[held.stage].running,
+        State.FAILED,
+        held.fence,
+        outcome=outcome,
+        error_code=error_code,
+        error_message=VIDEO_ERRORS[error_code],
+    )
+    move(connection, change)
+    return State.FAILED
+
+
+def _again(connection: Connection, held: _Held, outcome: str, delay: float, counts: dict[str, Any]) -> State:
+    run = RUNS[held.stage]
+    change = Move(
+        held.tenant_id,
+        held.video_id,
+        run.running,
+        run.waiting,
+        held.fence,
+        outcome=outcome,
+        delay_seconds=delay,
+        values=counts,
+        data={"reason": outcome},
+    )
+    move(connection, change)
+    return run.waiting
+
+
+def _mine(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        videos.c.id == lease.video_id,
+        videos.c.tenant_id == lease.tenant_id,
+        videos.c.state == RUNS[lease.stage].running,
+        videos.c.fence == lease.fence,
+    )
+
+
+_HELD_COLUMNS = (videos.c.tenant_id, videos.c.id, videos.c.fence, videos.c.failures, videos.c.crashes)
+
+
+def _lock(connection: Connection, lease: Lease) -> _Held | None:
+    row = connection.execute(sa.select(*_HELD_COLUMNS).where(*_mine(lease)).with_for_update()).mappings().one_or_none()
+    return None if row is None else _held(row, lease.stage)
+
+
+def _held(row: sa.RowMapping, stage: Stage) -> _Held:
+    return _Held(row["tenant_id"], row["id"], stage, row["fence"], row["failures"], row["crashes"])

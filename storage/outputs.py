@@ -1,0 +1,140 @@
+"""Objects and outputs as rows: a key is written down before its bytes are put, and readers follow outputs only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from domain.lifecycle import RUNS
+from storage.schedule import Lease
+from storage.tables import NOW, objects, outputs, videos
+
+
+class Kind(StrEnum):
+    """What can be downloaded of a video; the value is the `variant` of the API."""
+
+    VIDEO = "video"
+    THUMBNAIL = "thumbnail"
+    SPRITESHEET = "spritesheet"
+
+
+CONTENT_TYPES = {Kind.VIDEO: "video/mp4", Kind.THUMBNAIL: "image/webp", Kind.SPRITESHEET: "image/jpeg"}
+SUFFIXES = {Kind.VIDEO: "mp4", Kind.THUMBNAIL: "webp", Kind.SPRITESHEET: "jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file of a finished video."""
+
+    kind: Kind
+    object_key: str
+    content_type: str
+    sha256: bytes
+    bytes: int
+
+
+def key(lease: Lease, purpose: Literal["draft", "output"], kind: Kind) -> str:
+    """Where a worker puts a file. Drafts and results lie apart, and every attempt has a place of its own."""
+    place = f"{purpose}s/{lease.tenant_id.hex}/{lease.video_id.hex}/{lease.fence}"
+    return f"{place}/{kind}.{SUFFIXES[kind]}"
+
+
+def drafts_of(lease: Lease, fence: int) -> dict[Kind, str]:
+    """The keys that the renderer with this fence wrote."""
+    place = f"drafts/{lease.tenant_id.hex}/{lease.video_id.hex}/{fence}"
+    return {kind: f"{place}/{kind}.{SUFFIXES[kind]}" for kind in Kind}
+
+
+def register(connection: Connection, lease: Lease, purpose: Literal["draft", "output"], keys: Sequence[str]) -> bool:
+    """Write keys down before their bytes are put. False, and nothing written, if the lease is lost."""
+    held = connection.execute(
+        sa.select(videos.c.id)
+        .where(
+            videos.c.id == lease.video_id,
+            videos.c.tenant_id == lease.tenant_id,
+            videos.c.state == RUNS[lease.stage].running,
+            videos.c.fence == lease.fence,
+        )
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if held is None:
+        return False
+    of_video = {"tenant_id": lease.tenant_id, "video_id": lease.video_id, "fence": lease.fence, "purpose": purpose}
+    connection.execute(sa.insert(objects), [{"key": name, **of_video} for name in keys])
+    return True
+
+
+def register_input(connection: Connection, tenant_id: UUID, video_id: UUID, name: str) -> None:
+    """Write an upload's key down before its bytes are put. It is swept unless its video adopts it."""
+    connection.execute(
+        sa.insert(objects).values(
+            key=name, tenant_id=tenant_id, video_id=video_id, purpose="input", doomed_at=NOW + timedelta(hours=1)
+        )
+    )
+
+
+def adopt_input(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
+    """The video exists now: keep its input until the video's end."""
+    connection.execute(
+        sa.update(objects)
+        .where(objects.c.tenant_id == tenant_id, objects.c.video_id == video_id, objects.c.purpose == "input")
+        .values(doomed_at=None)
+    )
+
+
+def publish(connection: Connection, tenant_id: UUID, video_id: UUID, files: Sequence[Output]) -> None:
+    """Make the results visible; part of the transaction that completes the video."""
+    of_video = {"tenant_id": tenant_id, "video_id": video_id}
+    rows = [
+        {
+            **of_video,
+            "kind": file.kind,
+            "object_key": file.object_key,
+            "content_type": file.content_type,
+            "sha256": file.sha256,
+            "bytes": file.bytes,
+        }
+        for file in files
+    ]
+    connection.execute(sa.insert(outputs), rows)
+
+
+def find(connection: Connection, tenant_id: UUID, video_id: UUID) -> Mapping[Kind, Output]:
+    """The files of a finished video; empty for any other."""
+    rows = connection.execute(
+        sa.select(outputs).where(outputs.c.tenant_id == tenant_id, outputs.c.video_id == video_id)
+    )
+    found = (Output(Kind(row.kind), row.object_key, row.content_type, row.sha256, row.bytes) for row in rows)
+    return {output.kind: output for output in found}
+
+
+def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
+    """Take the results out of sight and leave their objects to the sweeper."""
+    mine = {"tenant_id": tenant_id, "video_id": video_id}
+    connection.execute(sa.delete(outputs).filter_by(**mine))
+    connection.execute(sa.update(objects).filter_by(**mine).where(objects.c.doomed_at.is_(None)).values(doomed_at=NOW))
+
+
+def doomed_for_any_tenant(connection: Connection, grace_seconds: float, limit: int) -> Sequence[str]:
+    """Keys whose time is up, locked against other sweepers until commit."""
+    overdue = NOW - timedelta(seconds=grace_seconds)
+    query = (
+        sa.select(objects.c.key)
+        .where(objects.c.doomed_at.is_not(None), objects.c.doomed_at < overdue)
+        .order_by(objects.c.doomed_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.scalars(query).all()
+
+
+def swept_for_any_tenant(connection: Connection, keys: Sequence[str]) -> None:
+    """Their bytes are gone; forget the rows."""
+    connection.execute(sa.delete(objects).where(objects.c.key.in_(keys)))

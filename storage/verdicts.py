@@ -1,0 +1,38 @@
+"""What moderation decided, and by which policy and scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from domain.ids import new_id
+from storage.tables import verdicts
+
+
+def record(
+    connection: Connection,
+    tenant_id: UUID,
+    video_id: UUID,
+    *,
+    subject: Literal["prompt", "input", "output"],
+    decision: str,
+    policy: str,
+    model: str,
+    scores: dict[str, float],
+) -> None:
+    """One decision; rows are never changed."""
+    connection.execute(
+        sa.insert(verdicts).values(
+            id=new_id(),
+            tenant_id=tenant_id,
+            video_id=video_id,
+            subject=subject,
+            decision=decision,
+            policy=policy,
+            model=model,
+            scores=scores,
+        )
+    )

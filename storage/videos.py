@@ -1,0 +1,181 @@
+"""Rows of `videos`, read and first written. Every later change of state goes through `storage.lifecycle`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from domain.lifecycle import State
+from domain.video import Plan, Request
+from storage import ledger
+from storage.tables import NOW, attempts, events, videos
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One video as it is stored."""
+
+    id: UUID
+    tenant_id: UUID
+    model: str
+    state: State
+    queue: str
+    pool: str
+    priority: int
+    fence: int
+    request: Request
+    plan: Plan
+    price_micros: int
+    gpu_ms: int
+    progress: int
+    stage_progress: dict[str, Any] | None
+    created_at: datetime
+    completed_at: datetime | None
+    expires_at: datetime | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVideo:
+    """What a create stores; `queue` is where its models' renderers look."""
+
+    id: UUID
+    key_id: UUID | None
+    request: Request
+    plan: Plan
+    pool: str
+    price_micros: int
+    estimate_ms: int
+    queue_seconds: int
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A slice of a list, newest or oldest first."""
+
+    videos: tuple[Video, ...]
+    has_more: bool
+
+
+_COLUMNS = (
+    videos.c.id,
+    videos.c.tenant_id,
+    videos.c.model,
+    videos.c.state,
+    videos.c.queue,
+    videos.c.pool,
+    videos.c.priority,
+    videos.c.fence,
+    videos.c.request,
+    videos.c.plan,
+    videos.c.price_micros,
+    videos.c.gpu_ms,
+    videos.c.progress,
+    videos.c.stage_progress,
+    videos.c.created_at,
+    videos.c.completed_at,
+    videos.c.expires_at,
+    videos.c.error_code,
+    videos.c.error_message,
+)
+
+
+def create(connection: Connection, tenant_id: UUID, new: NewVideo) -> None:
+    """Video, first event and hold, in the caller's transaction. Raises QuotaExceeded."""
+    connection.execute(
+        sa.insert(videos).values(
+            id=new.id,
+            tenant_id=tenant_id,
+            key_id=new.key_id,
+            model=new.request.model,
+            state=State.RECEIVED,
+            queue="screen",
+            pool=new.pool,
+            priority=new.priority,
+            event_seq=1,
+            request=new.request.to_json(),
+            plan=new.plan.to_json(),
+            price_micros=new.price_micros,
+            estimate_ms=new.estimate_ms,
+            queue_deadline=NOW + timedelta(seconds=new.queue_seconds),
+        )
+    )
+    connection.execute(
+        sa.insert(events).values(tenant_id=tenant_id, video_id=new.id, seq=1, type=State.RECEIVED, data={})
+    )
+    ledger.hold(connection, tenant_id, new.id, new.price_micros)
+
+
+def find(connection: Connection, tenant_id: UUID, video_id: UUID, *, lock: bool = False) -> Video | None:
+    """The tenant's video, unless it is deleted. `lock` keeps others from changing it until commit."""
+    query = sa.select(*_COLUMNS).where(
+        videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None)
+    )
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return None if row is None else _video(row)
+
+
+def page(
+    connection: Connection, tenant_id: UUID, *, after: UUID | None, limit: int, order: Literal["asc", "desc"]
+) -> Page:
+    """Up to `limit` videos that follow `after` in the order of their ids, which is that of their creation."""
+    query = sa.select(*_COLUMNS).where(videos.c.tenant_id == tenant_id, videos.c.deleted_at.is_(None))
+    if after is not None:
+        query = query.where(videos.c.id < after if order == "desc" else videos.c.id > after)
+    ordered = query.order_by(videos.c.id.desc() if order == "desc" else videos.c.id).limit(limit + 1)
+    found = tuple(_video(row) for row in connection.execute(ordered).mappings())
+    return Page(found[:limit], len(found) > limit)
+
+
+def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
+    """Hide the video, forget its prompt; id, ledger and events stay. False if it was hidden already."""
+    forget = sa.type_coerce({"prompt": ""}, videos.c.request.type)
+    done = connection.execute(
+        sa.update(videos)
+        .where(videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None))
+        .values(deleted_at=NOW, request=videos.c.request.concat(forget), plan=videos.c.plan.concat(forget))
+    )
+    return done.rowcount == 1
+
+
+def history(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence[RowMapping]:
+    """Events of one video in their order: seq, type, data, at."""
+    return (
+        connection.execute(
+            sa.select(events.c.seq, events.c.type, events.c.data, events.c.at)
+            .where(events.c.tenant_id == tenant_id, events.c.video_id == video_id)
+            .order_by(events.c.seq)
+        )
+        .mappings()
+        .all()
+    )
+
+
+def runs(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence[RowMapping]:
+    """Attempts of one video by fence: stage, worker, times, outcome."""
+    return (
+        connection.execute(
+            sa.select(attempts)
+            .where(attempts.c.tenant_id == tenant_id, attempts.c.video_id == video_id)
+            .order_by(attempts.c.fence)
+        )
+        .mappings()
+        .all()
+    )
+
+
+def _video(row: RowMapping) -> Video:
+    typed: dict[str, Any] = {
+        "state": State(row["state"]),
+        "request": Request.from_json(row["request"]),
+        "plan": Plan.from_json(row["plan"]),
+    }
+    return Video(**{**row, **typed})

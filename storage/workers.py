@@ -1,0 +1,124 @@
+"""Workers as they report themselves, and the snapshot of the queues that positions and ETAs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.lifecycle import State
+from storage.tables import NOW, attempts, queue_snapshots, videos, workers
+
+BACKLOG_BOUND = 10_000  # a snapshot counts no further
+ALIVE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process that claims from some queues."""
+
+    id: str
+    queues: tuple[str, ...]
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One render queue two seconds ago: waiting videos by tenant, slots, mean render time."""
+
+    backlog: dict[str, int]
+    slots: int
+    mean_ms: int
+
+
+def beat_for_any_tenant(
+    connection: Connection,
+    worker: Worker,
+    state: Literal["idle", "busy", "draining"],
+    video_id: UUID | None = None,
+    model: str | None = None,
+) -> None:
+    """Say that the worker lives and what it does."""
+    values = {
+        "id": worker.id,
+        "queues": list(worker.queues),
+        "host": worker.host,
+        "pid": worker.pid,
+        "state": state,
+        "video_id": video_id,
+        "model": model,
+        "beat_at": NOW,
+    }
+    statement = insert(workers).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def forget_for_any_tenant(connection: Connection, silent_seconds: float) -> None:
+    """Drop workers that have been silent for so long that they are gone."""
+    connection.execute(sa.delete(workers).where(workers.c.beat_at < NOW - timedelta(seconds=silent_seconds)))
+
+
+def idle_for_any_tenant(connection: Connection, queue: str) -> int:
+    """Living workers of the queue that wait for work."""
+    query = sa.select(sa.func.count()).where(
+        workers.c.queues.any(queue), workers.c.state == "idle", workers.c.beat_at > NOW - ALIVE
+    )
+    return connection.scalar(query) or 0
+
+
+def queues_for_any_tenant(connection: Connection) -> Sequence[str]:
+    """Every queue that a living worker serves."""
+    served = sa.select(sa.func.unnest(workers.c.queues).label("queue")).where(workers.c.beat_at > NOW - ALIVE)
+    return connection.scalars(served.distinct()).all()
+
+
+def snapshot_for_any_tenant(connection: Connection, queue: str) -> None:
+    """Count what waits in a render queue, and write it down for the API to read."""
+    some = (
+        sa.select(videos.c.tenant_id)
+        .where(videos.c.queue == queue, videos.c.state == sa.literal_column(f"'{State.QUEUED}'"))
+        .limit(BACKLOG_BOUND)
+        .subquery()
+    )
+    counts = connection.execute(sa.select(some.c.tenant_id, sa.func.count()).group_by(some.c.tenant_id)).all()
+    slots = sa.select(sa.func.count()).where(
+        workers.c.queues.any(queue), workers.c.state != "draining", workers.c.beat_at > NOW - ALIVE
+    )
+    values = {
+        "queue": queue,
+        "backlog": {tenant.hex: count for tenant, count in counts},
+        "slots": connection.scalar(slots) or 0,
+        "mean_ms": _mean_render_ms(connection),
+        "at": NOW,
+    }
+    statement = insert(queue_snapshots).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["queue"], set_=values))
+
+
+def read_snapshot_for_any_tenant(connection: Connection, queue: str) -> Snapshot | None:
+    """The queue as it was; None if nobody has looked in the last minute."""
+    fresh = queue_snapshots.c.at > NOW - timedelta(seconds=60)
+    query = sa.select(queue_snapshots.c.backlog, queue_snapshots.c.slots, queue_snapshots.c.mean_ms)
+    row = connection.execute(query.where(queue_snapshots.c.queue == queue, fresh)).one_or_none()
+    return None if row is None else Snapshot(row.backlog, row.slots, row.mean_ms)
+
+
+def _mean_render_ms(connection: Connection) -> int:
+    took = sa.func.extract("epoch", attempts.c.ended_at - attempts.c.started_at) * 1000
+    recent = (
+        sa.select(took.label("ms"))
+        .where(
+            attempts.c.stage == "render", attempts.c.outcome == "done", attempts.c.ended_at > NOW - timedelta(days=1)
+        )
+        .order_by(attempts.c.ended_at.desc())
+        .limit(20)
+        .subquery()
+    )
+    return int(connection.scalar(sa.select(sa.func.coalesce(sa.func.avg(recent.c.ms), 0))) or 0)
