@@ -27,13 +27,16 @@ class Secret(str):
         return "'***'"
 
 
+_UNSET = Secret("")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every variable, by its name in lower case without the prefix."""
 
     env: str = "development"  # development or production
     database_url: Secret  # the login role's; see storage.bootstrap
-    owner_database_url: Secret = Secret("")  # the schema owner's; only `kinema migrate` needs it
+    owner_database_url: Secret = _UNSET  # the schema owner's; only `kinema migrate` needs it
     redis_url: Secret
     s3_endpoint_url: str = ""  # empty: the provider's own
     s3_public_url: str = ""  # set: downloads are redirected to presigned links under it
@@ -65,6 +68,8 @@ class Settings:
     hint_seconds: float = 1.0
     snapshot_seconds: float = 2.0
     sweep_grace_seconds: float = 60.0
+    stall_seconds: float = 120.0  # a stage that makes no progress for so long loses its lease
+    grace_seconds: float = 15.0  # what a stopping worker may still spend on the video in hand
     queue_timeout_seconds: int = 86_400
     max_upload_bytes: int = 33_554_432
     work_dir: str = ""  # where drafts lie until they are uploaded; empty: the system's temporary folder
