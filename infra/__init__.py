@@ -1,0 +1,1 @@
+"""Where Kinema runs: the embedded stack, container images, charts and dashboards."""

@@ -1,0 +1,16 @@
+"""Fixtures for every test: real servers, a fresh migrated database, an empty Valkey database, a bucket."""
+
+from tests.fixtures.run import pytest_configure, pytest_unconfigure
+from tests.fixtures.servers import database_url, empty_database_url, object_store, owner_url, redis_url, stack, template
+
+__all__ = [
+    "database_url",
+    "empty_database_url",
+    "object_store",
+    "owner_url",
+    "pytest_configure",
+    "pytest_unconfigure",
+    "redis_url",
+    "stack",
+    "template",
+]
