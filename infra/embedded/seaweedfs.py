@@ -95,6 +95,7 @@ def _store(url: str, access_key: str, secret_key: str) -> ObjectStore:
 
 
 _FLAGS = (
+    "-master.resumeState=false",  # one master alone: resuming its election makes the volume server miss it and wait 5 s
     "-ip=127.0.0.1",
     "-ip.bind=127.0.0.1",
     "-master.telemetry=false",
