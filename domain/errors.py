@@ -68,6 +68,7 @@ VIDEO_ERRORS = {
     "cancelled": "The video was cancelled.",
     "queue_timeout": "The video waited in the queue for too long.",
     "poison": "Rendering crashed repeatedly; the video was given up.",
+    "screen_failed": "The prompt could not be screened.",
     "render_failed": "The model could not render this video.",
     "publish_failed": "The result could not be published.",
     "input_unreadable": "The reference could not be read.",

@@ -61,14 +61,19 @@ def holds(connection: Connection, lease: Lease) -> bool:
     return connection.scalar(sa.select(sa.literal(1)).where(*_mine(lease))) is not None
 
 
-def fail(connection: Connection, lease: Lease, reason: str, error_code: str) -> State | None:
-    """The stage failed in an orderly way: try again later, or end after MAX_FAILURES. None: the lease was lost."""
+def fail(
+    connection: Connection, lease: Lease, reason: str, error_code: str, at_last: State = State.FAILED
+) -> State | None:
+    """The stage failed in an orderly way: try again later, or after MAX_FAILURES go to `at_last` (failed or held).
+
+    None: the lease was lost.
+    """
     held = _lock(connection, lease)
     if held is None:
         return None
     failures = held.failures + 1
     if failures >= MAX_FAILURES:
-        return _give_up(connection, held, error_code, reason)
+        return _give_up(connection, held, error_code, reason, at_last)
     return _again(connection, held, reason, stage_delay(failures), {"failures": failures})
 
 
@@ -100,19 +105,20 @@ def _reap(connection: Connection, row: sa.RowMapping) -> Reaped:
     return Reaped(held.tenant_id, held.video_id, row["worker"], row["queue"], after)
 
 
-def _give_up(connection: Connection, held: _Held, error_code: str, outcome: str) -> State:
+def _give_up(connection: Connection, held: _Held, error_code: str, outcome: str, after: State = State.FAILED) -> State:
+    ends = after is State.FAILED
     change = Move(
         held.tenant_id,
         held.video_id,
         RUNS[held.stage].running,
-        State.FAILED,
+        after,
         held.fence,
         outcome=outcome,
-        error_code=error_code,
-        error_message=VIDEO_ERRORS[error_code],
+        error_code=error_code if ends else None,
+        error_message=VIDEO_ERRORS[error_code] if ends else None,
     )
     move(connection, change)
-    return State.FAILED
+    return after
 
 
 def _again(connection: Connection, held: _Held, outcome: str, delay: float, counts: dict[str, Any]) -> State:

@@ -11,10 +11,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from domain.lifecycle import State
+from domain.lifecycle import Stage, State
 from domain.video import Plan, Request
 from storage import ledger
-from storage.tables import NOW, attempts, events, videos
+from storage.tables import CLAIMABLE, NOW, attempts, events, videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class Video:
     request: Request
     plan: Plan
     price_micros: int
+    estimate_ms: int
     gpu_ms: int
     progress: int
     stage_progress: dict[str, Any] | None
     created_at: datetime
+    claimed_at: datetime | None
     completed_at: datetime | None
     expires_at: datetime | None
     error_code: str | None
@@ -58,6 +60,15 @@ class NewVideo:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendering:
+    """The attempt whose drafts count: its fence, its end, and the weights that drew them."""
+
+    fence: int
+    ended_at: datetime
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A slice of a list, newest or oldest first."""
 
@@ -77,10 +88,12 @@ _COLUMNS = (
     videos.c.request,
     videos.c.plan,
     videos.c.price_micros,
+    videos.c.estimate_ms,
     videos.c.gpu_ms,
     videos.c.progress,
     videos.c.stage_progress,
     videos.c.created_at,
+    videos.c.claimed_at,
     videos.c.completed_at,
     videos.c.expires_at,
     videos.c.error_code,
@@ -135,6 +148,26 @@ def page(
     return Page(found[:limit], len(found) > limit)
 
 
+def ahead(connection: Connection, tenant_id: UUID, video: Video, limit: int) -> int:
+    """The tenant's own videos that a renderer takes before this one, counted up to `limit`."""
+    first = sa.or_(
+        videos.c.priority > video.priority, sa.and_(videos.c.priority == video.priority, videos.c.id < video.id)
+    )
+    some = (
+        sa.select(sa.literal(1))
+        .where(
+            videos.c.queue.in_([video.pool, Stage.SCREEN.value]),
+            videos.c.tenant_id == tenant_id,
+            sa.text(CLAIMABLE),  # so that the partial index applies
+            videos.c.pool == video.pool,
+            first,
+        )
+        .limit(limit)
+        .subquery()
+    )
+    return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
 def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
     """Hide the video, forget its prompt; id, ledger and events stay. False if it was hidden already."""
     forget = sa.type_coerce({"prompt": ""}, videos.c.request.type)
@@ -157,6 +190,19 @@ def history(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence
         .mappings()
         .all()
     )
+
+
+def rendering(connection: Connection, tenant_id: UUID, video_id: UUID) -> Rendering | None:
+    """The last finished rendering; None before there is one."""
+    checkpoint = sa.func.coalesce(attempts.c.timings["checkpoint"].astext, "").label("checkpoint")
+    query = sa.select(attempts.c.fence, attempts.c.ended_at, checkpoint).where(
+        attempts.c.tenant_id == tenant_id,
+        attempts.c.video_id == video_id,
+        attempts.c.stage == Stage.RENDER,
+        attempts.c.outcome == "done",
+    )
+    row = connection.execute(query.order_by(attempts.c.fence.desc()).limit(1)).one_or_none()
+    return None if row is None else Rendering(row.fence, row.ended_at, row.checkpoint)
 
 
 def runs(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence[RowMapping]:

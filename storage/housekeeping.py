@@ -1,0 +1,54 @@
+"""What time alone brings about: queues that were too long, results whose retention is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from domain.errors import VIDEO_ERRORS
+from domain.lifecycle import TRANSITIONS, State
+from storage import outputs
+from storage.lifecycle import Move, move
+from storage.tables import LIVING, NOW, videos
+from storage.videos import mark_deleted
+
+_MAY_EXPIRE = [state for state in State if State.EXPIRED in TRANSITIONS[state]]
+
+
+def end_overdue_for_any_tenant(connection: Connection, limit: int) -> Sequence[UUID]:
+    """Expire up to `limit` videos that were still waiting at their deadline."""
+    overdue = connection.execute(
+        sa.select(videos.c.id, videos.c.tenant_id, videos.c.state, videos.c.fence)
+        .where(sa.text(LIVING), videos.c.queue_deadline < NOW, videos.c.state.in_(_MAY_EXPIRE))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in overdue:
+        change = Move(
+            row.tenant_id,
+            row.id,
+            State(row.state),
+            State.EXPIRED,
+            row.fence,
+            error_code="queue_timeout",
+            error_message=VIDEO_ERRORS["queue_timeout"],
+        )
+        move(connection, change)
+    return [row.id for row in overdue]
+
+
+def forget_expired_for_any_tenant(connection: Connection, limit: int) -> Sequence[UUID]:
+    """Hide up to `limit` videos whose retention is over; their objects are left to the sweeper."""
+    over = connection.execute(
+        sa.select(videos.c.id, videos.c.tenant_id)
+        .where(videos.c.deleted_at.is_(None), videos.c.expires_at < NOW)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in over:
+        mark_deleted(connection, row.tenant_id, row.id)
+        outputs.forget(connection, row.tenant_id, row.id)
+    return [row.id for row in over]

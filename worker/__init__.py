@@ -1,0 +1,1 @@
+"""Hands: Celery workers that claim stages of videos, the dispatcher, and the delivery of webhooks."""

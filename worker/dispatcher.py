@@ -1,0 +1,141 @@
+"""The dispatcher: takes dead workers' videos back, rings for idle ones, ends what is overdue, sweeps.
+
+Any number may run; none leads. Each duty is one short transaction that another dispatcher may repeat harmlessly.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.errors import Unavailable
+from runtime.settings import Settings
+from storage import housekeeping, leases, outputs, schedule, webhooks, workers
+from storage.database import Database
+from storage.hints import Bell, broker
+from storage.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+AFTER_OUTAGE_SECONDS = 10.0  # workers renew their leases before anybody reaps
+
+
+@dataclass(slots=True)
+class _Duty:
+    every: float
+    perform: Callable[[], None]
+    due_at: float = 0.0
+
+
+class Dispatcher:
+    """The duties, and when each was last done."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.database_url, pool_size=2)
+        self._bell = Bell(broker(settings.redis_url))
+        self._store = ObjectStore(
+            settings.s3_endpoint_url or None,
+            settings.s3_access_key,
+            settings.s3_secret_key,
+            settings.s3_bucket,
+            region=settings.s3_region,
+        )
+        self._no_reaping_before = 0.0
+        self._duties = [
+            _Duty(settings.reap_seconds, self.reap),
+            _Duty(settings.hint_seconds, self.top_up_hints),
+            _Duty(settings.snapshot_seconds, self.take_snapshots),
+            _Duty(settings.reap_seconds, self.expire),
+            _Duty(settings.reap_seconds, self.sweep),
+        ]
+
+    def run(self, stop: threading.Event) -> None:
+        """Do what is due, until told to stop. A part that is away delays its duties and no others."""
+        while not stop.is_set():
+            for duty in self._duties:
+                if time.monotonic() >= duty.due_at:
+                    self._perform(duty)
+            stop.wait(min(self._settings.hint_seconds, 0.5))
+
+    def reap(self) -> None:
+        """Take back the leases that ran out, and ring for their queues."""
+        if time.monotonic() < self._no_reaping_before:
+            return
+        with self._database.transaction_for_any_tenant() as connection:
+            reaped = leases.reap_for_any_tenant(connection, BATCH)
+            workers.forget_for_any_tenant(connection, silent_seconds=300)
+        for each in reaped:
+            log.warning("lease ran out", extra={"video": each.video_id.hex, "worker": each.worker, "state": each.after})
+        for queue in {each.queue for each in reaped}:
+            self._bell.ring(queue)
+
+    def top_up_hints(self) -> None:
+        """One hint per idle worker while work waits, in case the ones that were rung got lost."""
+        for queue, wanted in self._wanted_hints().items():
+            there = self._bell.length(queue)
+            for _ in range(0 if there is None else wanted - there):
+                self._bell.ring(queue)
+
+    def take_snapshots(self) -> None:
+        """Count what waits in every render queue, for positions and ETAs."""
+        with self._database.transaction_for_any_tenant() as connection:
+            for queue in workers.queues_for_any_tenant(connection):
+                if queue.startswith("render."):
+                    workers.snapshot_for_any_tenant(connection, queue)
+
+    def expire(self) -> None:
+        """End videos that waited too long, and forget results whose time is over."""
+        with self._database.transaction_for_any_tenant() as connection:
+            ended = housekeeping.end_overdue_for_any_tenant(connection, BATCH)
+            housekeeping.forget_expired_for_any_tenant(connection, BATCH)
+        if ended:
+            self._bell.ring("deliver")
+
+    def sweep(self) -> None:
+        """Delete objects that nobody may read any more."""
+        with self._database.transaction_for_any_tenant() as connection:
+            keys = outputs.doomed_for_any_tenant(connection, self._settings.sweep_grace_seconds, BATCH)
+            if keys:
+                self._store.delete(keys)
+                outputs.swept_for_any_tenant(connection, keys)
+
+    def _wanted_hints(self) -> dict[str, int]:
+        wanted: dict[str, int] = {}
+        with self._database.transaction_for_any_tenant() as connection:
+            for queue in workers.queues_for_any_tenant(connection):
+                if queue == "deliver":
+                    wanted[queue] = min(1, webhooks.due_for_any_tenant(connection, 1))
+                elif idle := workers.idle_for_any_tenant(connection, queue):
+                    wanted[queue] = schedule.waiting(connection, queue, idle)
+        return wanted
+
+    def _perform(self, duty: _Duty) -> None:
+        try:
+            duty.perform()
+        except SQLAlchemyError as error:
+            self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
+            log.warning("the database does not answer", extra={"error": type(error).__name__})
+        except Unavailable as error:
+            log.warning(error.message)
+        duty.due_at = time.monotonic() + duty.every
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = threading.Event()
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    Dispatcher(settings).run(stop)

@@ -1,0 +1,105 @@
+"""The heartbeat of one stage: keeps its lease while it moves, and tells it when it must stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from engines.protocol import Interrupted, Step
+from storage import leases
+from storage.schedule import Lease
+from worker.process import Process
+
+log = logging.getLogger(__name__)
+
+# Which part of a video's progress each phase fills, in percent.
+PHASES = {"denoise": (1, 80), "decode": (80, 90), "encode": (80, 92), "publish": (92, 99)}
+
+
+class Pulse:
+    """Renews a lease from a thread of its own. It stops renewing when the work stands still.
+
+    Postgres being away stops nothing: only an answer of zero rows means that the lease is lost.
+    """
+
+    def __init__(self, process: Process, lease: Lease) -> None:
+        self._process = process
+        self._lease = lease
+        self._lost = threading.Event()
+        self._over = threading.Event()
+        self._moved_at = time.monotonic()
+        self._started_at = self._moved_at
+        self._percent = 0
+        self._step: dict[str, Any] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"pulse {lease.video_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the video belongs to somebody else now."""
+        return self._lost.is_set()
+
+    def on_step(self, step: Step) -> None:
+        """What an engine calls. Raises Interrupted when the work must stop."""
+        self.advance(step.phase, step.done, step.total)
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        """Note progress; raise Interrupted if the lease is lost, or if the worker leaves and cannot finish in time."""
+        first, last = PHASES[phase]
+        self._percent = max(self._percent, first + (last - first) * done // max(total, 1))
+        self._step = {"phase": phase, "done": done, "total": total}
+        self._moved_at = time.monotonic()
+        if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace()):
+            raise Interrupted
+
+    def _seconds_left(self) -> float:
+        elapsed = time.monotonic() - self._started_at
+        return elapsed * (100 - self._percent) / max(self._percent, 1)
+
+    def _grace(self) -> float:
+        return self._process.settings.grace_seconds
+
+    def _run(self) -> None:
+        settings = self._process.settings
+        next_beat = time.monotonic()
+        while not self._over.wait(min(settings.cancel_poll_seconds, settings.beat_seconds)):
+            try:
+                if time.monotonic() >= next_beat and self._moves():
+                    self._renew()
+                    next_beat = time.monotonic() + settings.beat_seconds
+                else:
+                    self._look()
+            except SQLAlchemyError as error:
+                log.warning("the database does not answer; the work goes on", extra={"error": type(error).__name__})
+            if self._lost.is_set():
+                return
+
+    def _moves(self) -> bool:
+        return time.monotonic() - self._moved_at < self._process.settings.stall_seconds
+
+    def _renew(self) -> None:
+        with self._process.database.transaction(self._lease.tenant_id) as connection:
+            kept = leases.renew(
+                connection, self._lease, self._process.settings.lease_seconds, self._percent, self._step
+            )
+        if not kept:
+            self._lost.set()
+
+    def _look(self) -> None:
+        with self._process.database.transaction(self._lease.tenant_id) as connection:
+            if not leases.holds(connection, self._lease):
+                self._lost.set()

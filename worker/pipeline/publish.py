@@ -1,0 +1,97 @@
+"""Publish: screen the frames, sign all three files, upload them, and make them visible in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from domain import ids
+from domain.errors import NotFound
+from domain.lifecycle import State
+from moderation import frames
+from moderation.manifest import Facts, InputImage, prompt_digest
+from storage import outputs, verdicts, videos
+from storage.outputs import CONTENT_TYPES, SUFFIXES, Kind, Output
+from storage.schedule import Lease
+from storage.videos import Rendering, Video
+from worker.lease import Pulse
+from worker.outcome import Done, Failed, Lost, Outcome, Refused
+from worker.process import Process
+
+AFTER = {"allow": State.COMPLETED, "review": State.HELD, "block": State.BLOCKED}
+
+
+def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcome:
+    """Nothing unsigned and nothing unscreened becomes reachable: every early return leaves drafts only."""
+    with process.database.transaction(lease.tenant_id) as connection:
+        rendering = videos.rendering(connection, lease.tenant_id, lease.video_id)
+    if rendering is None:
+        return Failed("publish_failed")
+    with process.folder() as folder:
+        try:
+            drafts = _fetch(process, lease, rendering, Path(folder), pulse)
+        except NotFound:
+            return Failed("publish_failed")
+        verdict = frames.judge(drafts[Kind.VIDEO])
+        if AFTER[verdict.action] is not State.COMPLETED:
+            return Refused(AFTER[verdict.action], lambda connection: _remember(connection, lease, verdict))
+        files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering), pulse)
+    if files is None:
+        return Lost()
+
+    def record(connection: Connection) -> None:
+        _remember(connection, lease, verdict)
+        outputs.publish(connection, lease.tenant_id, lease.video_id, files)
+
+    return Done(State.COMPLETED, record)
+
+
+def _fetch(process: Process, lease: Lease, rendering: Rendering, folder: Path, pulse: Pulse) -> dict[Kind, Path]:
+    paths = {kind: folder / f"draft.{SUFFIXES[kind]}" for kind in Kind}
+    for number, (kind, key) in enumerate(outputs.drafts_of(lease, rendering.fence).items()):
+        process.store.fetch(key, paths[kind])
+        pulse.advance("publish", number, 9)
+    return paths
+
+
+def _facts(process: Process, video: Video, rendering: Rendering) -> Facts:
+    first_frame = video.plan.first_frame
+    return Facts(
+        video_id=ids.public(ids.Kind.VIDEO, video.id),
+        model=video.plan.model,
+        checkpoint=rendering.checkpoint,
+        prompt_digest=prompt_digest(video.plan.prompt, process.settings.key_pepper.encode()),
+        created_at=rendering.ended_at,
+        first_frame=None if first_frame is None else InputImage(process.store.read(first_frame), "image/png"),
+    )
+
+
+def _sign_and_upload(
+    process: Process, lease: Lease, drafts: dict[Kind, Path], facts: Facts, pulse: Pulse
+) -> list[Output] | None:
+    """Signed copies in the store, their keys written down first. None: the lease was lost."""
+    keys = {kind: outputs.key(lease, "output", kind) for kind in Kind}
+    with process.database.transaction(lease.tenant_id) as connection:
+        if not outputs.register(connection, lease, "output", list(keys.values())):
+            return None
+    files: list[Output] = []
+    for number, (kind, draft) in enumerate(drafts.items()):
+        signed = process.notary.sign(draft, draft.with_stem("signed"), facts)
+        process.store.put(keys[kind], signed.path, CONTENT_TYPES[kind])
+        files.append(Output(kind, keys[kind], CONTENT_TYPES[kind], bytes.fromhex(signed.sha256), signed.size))
+        pulse.advance("publish", 3 + 2 * number, 9)
+    return files
+
+
+def _remember(connection: Connection, lease: Lease, verdict: frames.Verdict) -> None:
+    verdicts.record(
+        connection,
+        lease.tenant_id,
+        lease.video_id,
+        subject="output",
+        decision=verdict.action,
+        policy=verdict.policy,
+        model=verdict.model,
+        scores=dict(verdict.scores),
+    )

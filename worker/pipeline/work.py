@@ -1,0 +1,160 @@
+"""Claim, run, settle: the same for every stage."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from domain.errors import VIDEO_ERRORS
+from domain.lifecycle import RUNS, STAGE_OF_WAITING, TERMINAL, Stage, State
+from engines.protocol import Interrupted
+from runtime.logs import bound
+from storage import leases, schedule, videos
+from storage.lifecycle import Move, move
+from storage.schedule import Lease
+from storage.videos import Video
+from worker.lease import Pulse
+from worker.outcome import Done, Failed, Lost, Outcome, Refused, Released, Retry
+from worker.presence import Presence
+from worker.process import Process
+
+log = logging.getLogger(__name__)
+
+LOOP_SECONDS = 600  # then the hint is used up and the next one takes over
+
+Work = Callable[[Process, Lease, Video, Pulse], Outcome]
+
+
+def work_off(process: Process, presence: Presence, queue: str) -> None:
+    """Claim and run until nothing is claimable, the worker drains, or ten minutes are over."""
+    stage = stage_of(queue)
+    over_at = time.monotonic() + LOOP_SECONDS
+    while not process.draining.is_set() and time.monotonic() < over_at:
+        lease = _claim(process, stage, queue)
+        if lease is None:
+            return
+        with presence.busy(lease.video_id), bound(video=lease.video_id.hex, tenant=lease.tenant_id.hex, stage=stage):
+            run(process, lease)
+    process.bell.ring(queue)
+
+
+def stage_of(queue: str) -> Stage:
+    """Which stage waits in a queue."""
+    return Stage.RENDER if queue.startswith("render.") else Stage(queue)
+
+
+def run(process: Process, lease: Lease) -> State | None:
+    """One stage of one video, from its claim to its next state. None: it was lost on the way."""
+    with Pulse(process, lease) as pulse:
+        outcome = _attempt(process, lease, pulse)
+        after = _settle(process, lease, outcome)
+    log.info("stage over", extra={"outcome": type(outcome).__name__, "state": after, "fence": lease.fence})
+    for queue in _next_queues(process, lease, after):
+        process.bell.ring(queue)
+    return after
+
+
+def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
+    with process.database.transaction_for_any_tenant() as connection:
+        lease = schedule.claim(connection, stage, queue, process.worker.id, process.settings.lease_seconds)
+        more = lease is not None and schedule.waiting(connection, queue, 1) > 0
+    if more:
+        process.bell.ring(queue)
+    return lease
+
+
+def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Outcome:
+    work = _work_of(lease.stage)
+    try:
+        with process.database.transaction(lease.tenant_id) as connection:
+            video = videos.find(connection, lease.tenant_id, lease.video_id)
+        return Lost() if video is None else work(process, lease, video, pulse)
+    except Interrupted:
+        return Lost() if pulse.lost else Released()
+    except Exception as error:
+        # Whatever nobody planned is a failed attempt of this video, never the end of the worker.
+        log.exception("stage failed")
+        return Retry(type(error).__name__, f"{lease.stage}_failed")
+
+
+def _work_of(stage: Stage) -> Work:
+    # Imported here so that a process loads the libraries of its own stages only.
+    from worker.pipeline import publish, render, screen  # noqa: PLC0415
+
+    return {Stage.SCREEN: screen.screen, Stage.RENDER: render.render, Stage.PUBLISH: publish.publish}[stage]
+
+
+def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:
+    """Write the outcome down, and insist while Postgres is away; the lease bounds how long that makes sense."""
+    give_up_at = time.monotonic() + process.settings.lease_seconds
+    while True:
+        try:
+            with process.database.transaction(lease.tenant_id) as connection:
+                return _apply(connection, lease, outcome)
+        except OperationalError:
+            if time.monotonic() > give_up_at:
+                log.exception("the outcome could not be written; the reaper will see to it")
+                return None
+            time.sleep(0.5)
+
+
+def _apply(connection: Connection, lease: Lease, outcome: Outcome) -> State | None:
+    match outcome:
+        case Done(after, record, timings):
+            return _move(connection, _change(lease, after, "done", timings=timings), record)
+        case Refused(after, record):
+            code = "moderation_blocked" if after is State.BLOCKED else None
+            return _move(connection, _change(lease, after, str(after), code), record)
+        case Failed(code):
+            return _move(connection, _change(lease, State.FAILED, code, code))
+        case Retry(reason, code, at_last):
+            return leases.fail(connection, lease, reason, code, at_last)
+        case Released():
+            return leases.hand_back(connection, lease)
+        case Lost():
+            return None
+
+
+def _change(
+    lease: Lease, after: State, outcome: str, code: str | None = None, *, timings: dict[str, Any] | None = None
+) -> Move:
+    return Move(
+        lease.tenant_id,
+        lease.video_id,
+        RUNS[lease.stage].running,
+        after,
+        lease.fence,
+        outcome=outcome,
+        error_code=code,
+        error_message=VIDEO_ERRORS[code] if code else None,
+        timings=timings,
+    )
+
+
+def _move(connection: Connection, change: Move, record: Callable[[Connection], None] | None = None) -> State | None:
+    if not move(connection, change):
+        return None
+    if record is not None:
+        record(connection)
+    return change.after
+
+
+def _next_queues(process: Process, lease: Lease, after: State | None) -> tuple[str, ...]:
+    """Who should look now: the next stage, or the deliverers of the video's webhook."""
+    if after is None:
+        return ()
+    if after in TERMINAL:
+        return ("deliver",)
+    stage = STAGE_OF_WAITING.get(after)
+    if stage is None:
+        return ()
+    if stage is not Stage.RENDER:
+        return (stage.value,)
+    with process.database.transaction(lease.tenant_id) as connection:
+        video = videos.find(connection, lease.tenant_id, lease.video_id)
+    return () if video is None else (video.pool,)

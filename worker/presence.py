@@ -1,0 +1,52 @@
+"""A worker process says every few seconds that it lives, and what it does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage import workers
+from worker.process import Process
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """Reports from a thread of its own, so that a long render does not look like a dead worker."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._video_id: UUID | None = None
+        self._changed = threading.Event()
+        threading.Thread(target=self._run, name="presence", daemon=True).start()
+
+    @contextmanager
+    def busy(self, video_id: UUID) -> Generator[None]:
+        """The worker is at this video inside the block."""
+        self._video_id = video_id
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._video_id = None
+            self._changed.set()
+
+    def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                self._report()
+            except SQLAlchemyError as error:
+                log.warning("presence could not be reported", extra={"error": type(error).__name__})
+            self._changed.wait(self._process.settings.beat_seconds)
+
+    def _report(self) -> None:
+        video_id = self._video_id
+        state = "draining" if self._process.draining.is_set() else "idle" if video_id is None else "busy"
+        with self._process.database.transaction_for_any_tenant() as connection:
+            workers.beat_for_any_tenant(connection, self._process.worker, state, video_id)

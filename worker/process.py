@@ -1,0 +1,74 @@
+"""What one worker process owns for as long as it lives: connections, models, keys. Nothing here is per video."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+from functools import cached_property
+from pathlib import Path
+
+from celery import Celery
+
+from domain import catalogue
+from domain.catalogue import Catalogue
+from engines.registry import Registry
+from moderation.provenance import Notary
+from moderation.signing import local_identity
+from runtime.settings import Settings
+from storage.database import Database
+from storage.hints import Bell
+from storage.objects import ObjectStore
+from storage.workers import Worker
+
+GENERATOR_VERSION = "0.1.0"
+
+
+class Process:
+    """Everything is made at first use, so that a process loads only what its queues need."""
+
+    def __init__(self, settings: Settings, app: Celery, queues: tuple[str, ...]) -> None:
+        self.settings = settings
+        self.worker = Worker(f"{socket.gethostname()}:{os.getpid()}", queues, socket.gethostname(), os.getpid())
+        self.bell = Bell(app)
+        self.draining = threading.Event()
+
+    @cached_property
+    def database(self) -> Database:
+        """A small pool: the work, its heartbeat and the presence report."""
+        return Database(self.settings.database_url, pool_size=4)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store."""
+        settings = self.settings
+        return ObjectStore(
+            settings.s3_endpoint_url or None,
+            settings.s3_access_key,
+            settings.s3_secret_key,
+            settings.s3_bucket,
+            region=settings.s3_region,
+        )
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The models of this installation."""
+        return catalogue.load(Path(self.settings.models_file), testcard=self.settings.testcard)
+
+    @cached_property
+    def engines(self) -> Registry:
+        """Loaded models; renderers only."""
+        root = Path(self.settings.models_file).resolve().parent
+        return Registry(self.catalogue, root, testcard_step_seconds=self.settings.testcard_step_seconds)
+
+    @cached_property
+    def notary(self) -> Notary:
+        """Holds the signing key; io workers only. Made after the process was spawned, as c2pa demands."""
+        key = Path(self.settings.provenance_key_file).read_bytes()
+        chain = Path(self.settings.provenance_cert_file).read_text()
+        return Notary(local_identity(key, chain), GENERATOR_VERSION)
+
+    def folder(self) -> tempfile.TemporaryDirectory[str]:
+        """A private place for drafts, gone when the stage ends."""
+        return tempfile.TemporaryDirectory(prefix="kinema-", dir=self.settings.work_dir or None)
