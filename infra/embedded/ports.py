@@ -27,19 +27,27 @@ def is_free(port: int) -> bool:
     return True
 
 
-def assign(state: Path, names: Iterable[str], pinned: Mapping[str, int] | None = None) -> dict[str, int]:
+def assign(
+    state: Path,
+    names: Iterable[str],
+    pinned: Mapping[str, int] | None = None,
+    preferred: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Gives every name a port and remembers them in `state`.
 
-    A remembered port is kept while it is free. `pinned` ports were asked for by the user: StackError when one is taken.
+    A remembered port is kept while it is free, then a `preferred` one is tried. `pinned` ports were asked for by the
+    user: StackError when one is taken.
     """
-    pinned = pinned or {}
+    pinned, preferred = pinned or {}, preferred or {}
     for name, port in pinned.items():
         refuse_taken(name, port)
     remembered: dict[str, int] = read_json(state)
     ports = {**remembered, **pinned}
     for name in names:
-        if name not in pinned and not _usable(ports.get(name, 0)):
-            ports[name] = _draw(taken=set(ports.values()))
+        if name in pinned:
+            continue
+        known = (ports.get(name, 0), preferred.get(name, 0))
+        ports[name] = next(filter(_usable, known), 0) or _draw(taken=set(ports.values()))
     write_private_json(state, ports)
     return ports
 

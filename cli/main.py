@@ -1,0 +1,61 @@
+"""The table of contents of `kinema`; each command is a module, imported only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command lives and what it is for."""
+
+    module: str
+    summary: str
+
+
+class Module(Protocol):
+    """What each command's module offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the command's options."""
+        ...
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Does it; the exit status."""
+        ...
+
+
+COMMANDS = {
+    "up": Command("cli.up", "start everything on this machine and keep it running"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the first argument names; its exit status, 2 for a command that does not exist."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in {"-h", "--help"}:
+        print(contents())
+        return 0
+    if name not in COMMANDS:
+        print(f"kinema has no command {name!r}.\n{contents()}", file=sys.stderr)
+        return 2
+    command = COMMANDS[name]
+    module = cast("Module", import_module(command.module))
+    parser = argparse.ArgumentParser(prog=f"kinema {name}", description=command.summary)
+    module.configure(parser)
+    return module.run(parser.parse_args(rest))
+
+
+def contents() -> str:
+    """One line per command."""
+    lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: kinema COMMAND [options]", *lines, "`kinema COMMAND --help` lists a command's options."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
