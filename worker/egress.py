@@ -116,7 +116,7 @@ def _exchange(
     try:
         with (
             httpcore.ConnectionPool(tls, max_connections=1, network_backend=backend) as pool,
-            pool.stream("POST", url, headers=dict(headers), content=body) as response,
+            pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
         ):
             return _Answer(response.status, _beginning(response), _retry_after(response))
     except _TlsFailed:
@@ -164,7 +164,7 @@ class _Backend(httpcore.NetworkBackend):
         self,
         host: str,  # noqa: ARG002 - never looked at: this is the point
         port: int,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - ours are the limits
+        timeout: float | None = None,  # noqa: ARG002 - ours are the limits
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
