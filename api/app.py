@@ -1,0 +1,66 @@
+"""The HTTP application and its server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import uvicorn
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+
+from api import content, errors, health, models, videos
+from api.metrics import Metrics
+from api.services import Services
+from api.tracking import Tracking
+from runtime import logs
+from runtime.settings import Settings
+from storage.database import POOL_SIZE
+
+GRACE_SECONDS = 10  # for requests in hand when the process must stop
+HEADER_BYTES = 32 * 1024
+IDLE_SECONDS = 75
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Everything that one API process serves."""
+    metrics = Metrics()
+    app = FastAPI(
+        title="Kinema",
+        description="Text to video, in the words of the OpenAI Videos API.",
+        lifespan=partial(_lifespan, settings=settings, metrics=metrics),
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(Tracking, metrics=metrics)
+    errors.install(app)
+    for resource in (content, videos, models, health):
+        app.include_router(resource.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, settings: Settings, metrics: Metrics) -> AsyncGenerator[None]:
+    current_default_thread_limiter().total_tokens = POOL_SIZE
+    app.state.services = Services.open(settings, metrics)
+    yield
+    app.state.services.close()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in hand get ten seconds to finish."""
+    logs.configure(settings.log_level)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        http="h11",
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,  # `api.tracking` writes one line for every answer
+        log_config=None,
+    )

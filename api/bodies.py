@@ -1,0 +1,127 @@
+"""Bodies of POSTs: received within limits, then read into one plain dict, whichever of three encodings they have.
+
+JSON; multipart with brackets; multipart with JSON strings. Files are `Upload` values of the same dict. Every failure
+of a body is known here, so that endpoints meet clean text only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any, NoReturn, cast
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from api import multipart
+from api.deps import Authenticated, Served
+from domain.errors import InvalidRequest
+
+IN_MEMORY_BYTES = 1 << 20  # of one body; the rest lies on disk until a thread reads it
+PATIENCE_SECONDS = 120.0
+# Parameters that are lists or objects: in a form, their text is JSON.
+STRUCTURED = frozenset({"characters", "input_reference", "keyframes", "loras", "metadata", "shots", "video"})
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A received body, not yet read."""
+
+    content_type: str
+    file: IO[bytes]
+
+
+async def receive(request: Request, served: Served, _caller: Authenticated) -> AsyncGenerator[Body]:
+    """Take the body of a known caller. Too long is 413, too slow 408; both end before all of it is read."""
+    limit = served.settings.max_upload_bytes
+    if int(request.headers.get("content-length") or 0) > limit:
+        _too_large(limit)
+    with SpooledTemporaryFile[bytes](IN_MEMORY_BYTES) as file:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                async for chunk in request.stream():
+                    if file.tell() + len(chunk) > limit:
+                        _too_large(limit)
+                    file.write(chunk)
+        except TimeoutError:
+            raise HTTPException(408, "The request body did not arrive in time.") from None
+        file.seek(0)
+        yield Body(request.headers.get("content-type", ""), file)
+
+
+Received = Annotated[Body, Depends(receive)]
+
+
+def read(body: Body) -> dict[str, Any]:
+    """All parameters by name, absent ones left out. Raises InvalidRequest; any other encoding is 415."""
+    kind = body.content_type.partition(";")[0].strip().lower()
+    if kind == "application/json":
+        values = _json(body.file)
+    elif kind == "multipart/form-data":
+        values = {
+            name: _structured(name, value) for name, value in multipart.read(body.content_type, body.file).items()
+        }
+    else:
+        raise HTTPException(415, "Send the parameters as multipart/form-data or as application/json.")
+    for name, value in values.items():
+        if not _clean([name, value]):
+            raise InvalidRequest(
+                f"'{_printable(name)}' contains characters that are not allowed.", param=_printable(name)
+            )
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _json(file: IO[bytes]) -> dict[str, Any]:
+    try:
+        values = json.load(file, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("We could not parse the JSON body of your request.") from None
+    if not isinstance(values, dict):
+        raise InvalidRequest("The JSON body of your request must be an object.")
+    return cast("dict[str, Any]", values)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _structured(name: str, value: Any) -> Any:
+    if name not in STRUCTURED or not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return value
+    try:
+        return json.loads(value, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"'{name}' is not valid JSON.", param=name) from None
+
+
+def _clean(value: Any) -> bool:
+    """No NUL and no lone surrogate anywhere: neither can be stored as text."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, str) and ("\0" in part or not _encodes(part)):
+            return False
+    return True
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(name: str) -> str:
+    return name.replace("\0", "").encode(errors="replace").decode()[:64]
+
+
+def _too_large(limit: int) -> NoReturn:
+    raise HTTPException(413, f"The request is too large: at most {limit} bytes are accepted.")

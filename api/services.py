@@ -1,0 +1,65 @@
+"""What one API process holds open while it serves: connections, the catalogue, the ringer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from api.callers import KeyRing
+from api.estimates import Estimates
+from api.metrics import Metrics
+from api.probes import Probes
+from domain import catalogue
+from domain.catalogue import Catalogue
+from runtime.settings import Settings
+from storage import hints
+from storage.database import Database
+from storage.hints import Bell, Ringer
+from storage.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Opened once a process, shared by all of its threads."""
+
+    settings: Settings
+    database: Database
+    objects: ObjectStore
+    catalogue: Catalogue
+    ringer: Ringer
+    keys: KeyRing
+    estimates: Estimates
+    probes: Probes
+    metrics: Metrics
+
+    @classmethod
+    def open(cls, settings: Settings, metrics: Metrics) -> Self:
+        """Connects to nothing yet: every part finds its server at its first use."""
+        database = Database(settings.database_url)
+        objects = ObjectStore(
+            settings.s3_endpoint_url or None,
+            settings.s3_access_key,
+            settings.s3_secret_key,
+            settings.s3_bucket,
+            region=settings.s3_region,
+            public_url=settings.s3_public_url or None,
+        )
+        bell = Bell(hints.broker(settings.redis_url))
+        return cls(
+            settings=settings,
+            database=database,
+            objects=objects,
+            catalogue=catalogue.load(Path(settings.models_file), testcard=settings.testcard),
+            ringer=Ringer(bell),
+            keys=KeyRing(database, settings.peppers),
+            estimates=Estimates(database),
+            probes=Probes(database, objects, bell),
+            metrics=metrics,
+        )
+
+    def close(self) -> None:
+        """Lets threads end and closes connections."""
+        self.ringer.stop()
+        self.probes.close()
+        self.database.close()

@@ -1,0 +1,123 @@
+"""/v1/videos: create, list, retrieve, cancel, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import Connection
+
+from api import bodies, schemas
+from api.bodies import Received
+from api.deps import Authenticated, Served
+from api.openapi import CREATE_BODY, FAILURES
+from api.paths import VIDEO
+from api.services import Services
+from api.submission import submit
+from domain import eta, ids
+from domain.errors import VIDEO_ERRORS, Conflict, InvalidRequest, NotFound
+from domain.lifecycle import ACTIVE, TERMINAL, State
+from storage import outputs, videos
+from storage.lifecycle import Move, move
+from storage.videos import Video
+
+router = APIRouter(prefix="/v1", tags=["videos"], responses=FAILURES)
+
+
+@router.post("/videos", openapi_extra=CREATE_BODY)
+def create_video(served: Served, caller: Authenticated, body: Received, response: Response) -> schemas.Video:
+    """Accept a video. It is stored and paid for when this answers; the work follows."""
+    video = submit(served, caller, bodies.read(body))
+    return _with_estimate(served, video, response)
+
+
+@router.get("/videos")
+def list_videos(
+    served: Served,
+    caller: Authenticated,
+    after: Annotated[str | None, Query(description="The id that the page follows.")] = None,
+    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> schemas.VideoList:
+    """A page of the caller's videos by creation. `queue_position` and `eta` are left out here."""
+    with served.database.transaction(caller.tenant_id) as connection:
+        page = videos.page(connection, caller.tenant_id, after=_cursor(after), limit=limit, order=order)
+    return schemas.page(page)
+
+
+@router.get(VIDEO)
+def retrieve_video(served: Served, caller: Authenticated, video_id: str, response: Response) -> schemas.Video:
+    """One video; `openai-poll-after-ms` says when to ask again."""
+    with served.database.transaction(caller.tenant_id) as connection:
+        video = find(connection, caller.tenant_id, video_id)
+    return _with_estimate(served, video, response)
+
+
+@router.post(VIDEO + "/cancel")
+def cancel_video(served: Served, caller: Authenticated, video_id: str) -> schemas.Video:
+    """Stop the video and keep its row: failed, code `cancelled`. A finished one is a Conflict."""
+    with served.database.transaction(caller.tenant_id) as connection:
+        video = find(connection, caller.tenant_id, video_id, lock=True)
+        if video.state in TERMINAL - {State.CANCELLED}:
+            raise Conflict("The video is finished; it can no longer be cancelled.", code="video_finished")
+        if video.state in ACTIVE:
+            _cancel(connection, video, announce=True)
+            video = find(connection, caller.tenant_id, video_id)
+    return schemas.video(video)
+
+
+@router.delete(VIDEO)
+def delete_video(served: Served, caller: Authenticated, video_id: str) -> schemas.DeletedVideo:
+    """Stop the video if it runs, forget its prompt, take its results away. No webhook is sent."""
+    with served.database.transaction(caller.tenant_id) as connection:
+        video = find(connection, caller.tenant_id, video_id, lock=True)
+        outputs.forget(connection, caller.tenant_id, video.id)
+        videos.mark_deleted(connection, caller.tenant_id, video.id)
+        if video.state in ACTIVE:
+            _cancel(connection, video, announce=False)
+    return schemas.DeletedVideo(id=video_id)
+
+
+def find(connection: Connection, tenant_id: UUID, video_id: str, *, lock: bool = False) -> Video:
+    """The tenant's video by its public id. Raises NotFound, for somebody else's too."""
+    try:
+        video = videos.find(connection, tenant_id, ids.parse(ids.Kind.VIDEO, video_id), lock=lock)
+    except ids.InvalidId:
+        video = None
+    if video is None:
+        raise NotFound(f"Video with id '{video_id[:64]}' not found.", param="video_id", code="video_not_found")
+    return video
+
+
+def _cancel(connection: Connection, video: Video, *, announce: bool) -> None:
+    """The row is locked, so state and fence are what was just read."""
+    change = Move(
+        video.tenant_id,
+        video.id,
+        video.state,
+        State.CANCELLED,
+        video.fence,
+        outcome="cancelled",
+        error_code="cancelled",
+        error_message=VIDEO_ERRORS["cancelled"],
+        announce=announce,
+    )
+    if not move(connection, change):
+        raise RuntimeError("a locked video changed its state")
+
+
+def _cursor(after: str | None) -> UUID | None:
+    if not after:
+        return None
+    try:
+        return ids.parse(ids.Kind.VIDEO, after)
+    except ids.InvalidId:
+        raise InvalidRequest("'after' must be the id of a video.", param="after") from None
+
+
+def _with_estimate(served: Services, video: Video, response: Response) -> schemas.Video:
+    estimate = served.estimates.of(video)
+    if video.state in ACTIVE:
+        response.headers["openai-poll-after-ms"] = str(eta.poll_after(estimate.eta_ms))
+    return schemas.video(video, estimate)
