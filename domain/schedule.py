@@ -1,7 +1,8 @@
 """Fair choice by virtual time (start-time fair queueing, Goyal et al. 1996), charged in GPU-milliseconds.
 
 Each tenant owns a clock that runs by cost / weight while its videos render. The tenant whose clock is furthest
-behind goes next. A tenant that slept starts at the slowest clock still running: idleness earns no burst.
+behind goes next. A tenant that slept starts at the slowest clock still running, ahead of it: idleness earns a
+turn and no burst. (Behind it, the slowest clock would move on before the sleeper ever got in.)
 `storage/claims.py` says the same in SQL; a test holds the two together.
 """
 
@@ -33,8 +34,9 @@ def choose(shares: Iterable[Share]) -> Share | None:
     """The tenant that goes next, its clock raised to the floor if it slept; None if nobody may run."""
     known = list(shares)
     lowest = floor(known)
-    ready = [wake(share, lowest) for share in known if share.backlog > 0 and share.running < share.cap]
-    return min(ready, key=lambda share: (share.vtime, share.tenant), default=None)
+    ready = [share for share in known if share.backlog > 0 and share.running < share.cap]
+    first = min(ready, key=lambda share: (wake(share, lowest).vtime, not share.asleep, share.tenant), default=None)
+    return None if first is None else wake(first, lowest)
 
 
 def wake(share: Share, lowest: float) -> Share:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from domain.video import Plan
 
 
-
 class Interrupted(Exception):
     """Raised by an `on_step` callback to stop a render; the engine stays usable and lets it pass."""
 

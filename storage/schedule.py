@@ -119,7 +119,8 @@ WITH RECURSIVE backlogged AS (
   CROSS JOIN lowest
   LEFT JOIN tenant_sched s ON s.queue = :queue AND s.tenant_id = b.tenant_id
   WHERE coalesce(s.running, 0) < {cap}
-  ORDER BY CASE WHEN s.asleep IS NOT FALSE THEN greatest(s.vtime, lowest.vtime) ELSE s.vtime END, b.tenant_id
+  ORDER BY CASE WHEN s.asleep IS NOT FALSE THEN greatest(s.vtime, lowest.vtime) ELSE s.vtime END,
+           s.asleep IS NOT FALSE DESC, b.tenant_id
   LIMIT 1
 )
 UPDATE videos SET

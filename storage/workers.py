@@ -68,7 +68,7 @@ def forget_for_any_tenant(connection: Connection, silent_seconds: float) -> None
 def idle_for_any_tenant(connection: Connection, queue: str) -> int:
     """Living workers of the queue that wait for work."""
     query = sa.select(sa.func.count()).where(
-        workers.c.queues.any(queue), workers.c.state == "idle", workers.c.beat_at > NOW - ALIVE
+        sa.literal(queue) == sa.any_(workers.c.queues), workers.c.state == "idle", workers.c.beat_at > NOW - ALIVE
     )
     return connection.scalar(query) or 0
 
@@ -89,7 +89,7 @@ def snapshot_for_any_tenant(connection: Connection, queue: str) -> None:
     )
     counts = connection.execute(sa.select(some.c.tenant_id, sa.func.count()).group_by(some.c.tenant_id)).all()
     slots = sa.select(sa.func.count()).where(
-        workers.c.queues.any(queue), workers.c.state != "draining", workers.c.beat_at > NOW - ALIVE
+        sa.literal(queue) == sa.any_(workers.c.queues), workers.c.state != "draining", workers.c.beat_at > NOW - ALIVE
     )
     values = {
         "queue": queue,

@@ -2,8 +2,11 @@
 
 from tests.fixtures.run import pytest_configure, pytest_unconfigure
 from tests.fixtures.servers import database_url, empty_database_url, object_store, owner_url, redis_url, stack, template
+from tests.fixtures.videos import database, world
 
 __all__ = [
+    "database",
+    "world",
     "database_url",
     "empty_database_url",
     "object_store",
