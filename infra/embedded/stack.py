@@ -11,6 +11,7 @@ from typing import Self
 from infra.embedded import ports, seaweedfs
 from infra.embedded.credentials import Credentials
 from infra.embedded.errors import StackError, explain_os_error
+from infra.embedded.own_servers import refuse_unreachable
 from infra.embedded.postgres import LOGIN, OWNER, Postgres
 from infra.embedded.process import Program
 from infra.embedded.seaweedfs import SeaweedFS
@@ -90,6 +91,7 @@ def _start_once(supervisor: Supervisor) -> Stack:
     valkey = Valkey(data, numbers["valkey"], credentials.valkey)
     store = SeaweedFS(data, numbers, credentials.s3_access_key, credentials.s3_secret_key, credentials.s3_kek)
     endpoints = _with_own_servers(_embedded(postgres, valkey, store, credentials), os.environ)
+    refuse_unreachable(os.environ)
     supervisor.start(_needed(postgres, valkey, store))
     return Stack(data, endpoints, credentials, supervisor)
 

@@ -30,6 +30,7 @@ class StateFile:
 
     def remove(self) -> None:
         """Says that nothing runs any more."""
+        self._facts = {}
         self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
