@@ -32,6 +32,11 @@ class Module(Protocol):
 
 COMMANDS = {
     "up": Command("cli.up", "start everything on this machine and keep it running"),
+    "demo": Command("cli.demo", "start everything, render a first video, and show what happened"),
+    "render": Command("cli.render", "render a prompt with a running service"),
+    "serve": Command("cli.serve", "run one process of the service"),
+    "migrate": Command("cli.migrate", "bring the database's schema up to date"),
+    "keys": Command("cli.keys", "issue API keys"),
 }
 
 

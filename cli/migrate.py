@@ -1,0 +1,32 @@
+"""`kinema migrate`: make the roles and bring the schema up to date; safe to run again and by several at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import sqlalchemy as sa
+
+import migrations
+from runtime import settings
+from storage.bootstrap import bootstrap
+
+
+def configure(_parser: argparse.ArgumentParser) -> None:
+    """No options: KINEMA_OWNER_DATABASE_URL and KINEMA_DATABASE_URL say where."""
+
+
+def run(_options: argparse.Namespace) -> int:
+    """0 when the schema is current; 2 when no owner is configured."""
+    loaded = settings.load()
+    if not loaded.owner_database_url:
+        print("Set KINEMA_OWNER_DATABASE_URL: only the owner of the database may change its schema.", file=sys.stderr)
+        return 2
+    password = sa.make_url(loaded.database_url).password
+    if not password:
+        print("KINEMA_DATABASE_URL needs a password for the login role.", file=sys.stderr)
+        return 2
+    bootstrap(loaded.owner_database_url, str(password))
+    migrations.upgrade(loaded.owner_database_url)
+    print("The schema is current.")
+    return 0
