@@ -25,6 +25,7 @@ from storage.objects import ObjectStore
 log = logging.getLogger(__name__)
 
 BATCH = 100
+DELIVERERS = 32  # threads of one deliver worker
 AFTER_OUTAGE_SECONDS = 10.0  # workers renew their leases before anybody reaps
 
 
@@ -113,7 +114,7 @@ class Dispatcher:
         with self._database.transaction_for_any_tenant() as connection:
             for queue in workers.queues_for_any_tenant(connection):
                 if queue == "deliver":
-                    wanted[queue] = min(1, webhooks.due_for_any_tenant(connection, 1))
+                    wanted[queue] = webhooks.due_for_any_tenant(connection, DELIVERERS)
                 elif idle := workers.idle_for_any_tenant(connection, queue):
                     wanted[queue] = schedule.waiting(connection, queue, idle)
         return wanted
