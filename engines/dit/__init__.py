@@ -1,0 +1,1 @@
+"""The embedded video model: our own code, our own weights. See README.md in this folder."""

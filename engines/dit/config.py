@@ -1,0 +1,60 @@
+"""The sizes of the networks. A checkpoint carries its own copy, so old weights keep loading when defaults change."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """The video autoencoder: 8x8 pixels and 4 frames become one latent position of `channels` numbers."""
+
+    channels: int = 16
+    encoder_width: int = 64  # at a quarter of the resolution; twice that at an eighth
+    encoder_blocks: int = 2
+    decoder_width: int = 80
+    decoder_blocks: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The caption encoder."""
+
+    width: int = 192
+    depth: int = 2
+    heads: int = 3
+    buckets: int = 512  # hashed letter triples, for words outside the vocabulary
+    length: int = 32  # words kept of a prompt
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerConfig:
+    """The denoiser."""
+
+    width: int = 192
+    depth: int = 6
+    heads: int = 3
+    window: int = 7  # latent frames denoised together: 25 frames, 4 s at 6 frames a second
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a checkpoint needs to rebuild the networks."""
+
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Config:
+        """The inverse of `to_json`."""
+        return cls(
+            CodecConfig(**stored["codec"]),
+            TextConfig(**stored["text"]),
+            TransformerConfig(**stored["transformer"]),
+        )

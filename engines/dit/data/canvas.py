@@ -1,0 +1,144 @@
+"""The drawing board: coordinates, soft edges, colours, and fields that every scene shares.
+
+Everything is batched, procedural and free of resolution: lengths are in units of the short side of the picture, and
+(0, 0) is its centre. Shape suffixes: B clips, T frames, H height, W width, C = 3 colours in [0, 1].
+A scalar of a clip is [B,1,1,1]; a colour of a clip is [B,1,C,1,1]; a field is [B|1,T|1,H|1,W|1].
+"""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+Values = dict[str, float | tuple[float, float, float]]
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Where and when to draw: pixel coordinates in short sides, and the time of each frame in seconds."""
+
+    u: Tensor  # [1,1,1,W], left to right
+    v: Tensor  # [1,1,H,1], top to bottom
+    t: Tensor  # [1,T,1,1]
+    half_u: float
+    half_v: float
+    pixel: float  # one pixel in short sides
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Canvas:
+        """A window of the board; the scene stays where it is."""
+        window = self.u[..., left : left + width], self.v[..., top : top + height, :]
+        return replace(self, u=window[0], v=window[1])
+
+    @classmethod
+    def of(cls, frames: int, height: int, width: int, fps: float = 6.0, start: float = 0.0) -> Canvas:
+        """A board of `frames` frames that begins `start` seconds into the scene."""
+        short = min(height, width)
+        u = (torch.arange(width, dtype=torch.float32) + 0.5 - width / 2) / short
+        v = (torch.arange(height, dtype=torch.float32) + 0.5 - height / 2) / short
+        t = torch.arange(frames, dtype=torch.float32) / fps + start
+        return cls(
+            u.view(1, 1, 1, -1),
+            v.view(1, 1, -1, 1),
+            t.view(1, -1, 1, 1),
+            width / short / 2,
+            height / short / 2,
+            1 / short,
+        )
+
+    def cover(self, distance: Tensor, softness: float = 1.0) -> Tensor:
+        """Antialiased opacity of a shape from its signed distance (negative inside)."""
+        return (0.5 - distance / (self.pixel * softness)).clamp(0, 1)
+
+
+def stack(values: Sequence[Values]) -> Params:
+    """Parameters of single clips -> tensors of a batch."""
+    first = values[0]
+    return {
+        name: torch.tensor([value[name] for value in values], dtype=torch.float32).view(
+            (-1, 1, 3, 1, 1) if isinstance(first[name], tuple) else (-1, 1, 1, 1)
+        )
+        for name in first
+    }
+
+
+def paint(image: Tensor, opacity: Tensor, colour: Tensor) -> Tensor:
+    """Lay a colour [B,1,C,1,1] (or a picture [B,T,C,H,W]) over the image where `opacity` [B,T,H,W] says so."""
+    return image + opacity.unsqueeze(2) * (colour - image)
+
+
+def glow(image: Tensor, strength: Tensor, colour: Tensor) -> Tensor:
+    """Add light."""
+    return image + strength.unsqueeze(2) * colour
+
+
+def gradient(position: Tensor, top: Tensor, middle: Tensor, bottom: Tensor) -> Tensor:
+    """Three colours from position 0 over 0.5 to 1 -> picture."""
+    upper = (position * 2).clamp(0, 1).unsqueeze(2)
+    lower = (position * 2 - 1).clamp(0, 1).unsqueeze(2)
+    return top + upper * (middle - top) + lower * (bottom - middle)
+
+
+def disc(canvas: Canvas, x: Tensor, y: Tensor | float) -> Tensor:
+    """Distance of every pixel from a point."""
+    return ((canvas.u - x).square() + (canvas.v - y).square()).sqrt()
+
+
+def segment(u: Tensor, v: Tensor, a: tuple[float, float], b: tuple[float, float], radius: float) -> Tensor:
+    """Signed distance from a capsule between two points."""
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    along = (((u - a[0]) * dx + (v - a[1]) * dy) / (dx * dx + dy * dy)).clamp(0, 1)
+    return ((u - a[0] - along * dx).square() + (v - a[1] - along * dy).square()).sqrt() - radius
+
+
+def chance(i: Tensor, j: Tensor, seed: Tensor) -> Tensor:
+    """A pseudo-random number in [0, 1) for each lattice cell."""
+    return (torch.sin(i * 127.1 + j * 311.7 + seed * 74.7) * 43758.5453).frac().abs()
+
+
+def specks(canvas: Canvas, u: Tensor, v: Tensor, *, cell: float, radius: float, seed: Tensor) -> tuple[Tensor, Tensor]:
+    """One soft dot in each lattice cell -> (opacity, the dot's own random number)."""
+    i, j = (u / cell).floor(), (v / cell).floor()
+    luck = chance(i, j, seed)
+    x = (i + 0.25 + 0.5 * luck) * cell
+    y = (j + 0.25 + 0.5 * (luck * 7.31).frac()) * cell
+    distance = ((u - x).square() + (v - y).square()).sqrt()
+    return canvas.cover(distance - radius, 1.6), (luck * 13.7).frac()
+
+
+def ridge(u: Tensor, phase: Tensor, rough: Tensor) -> Tensor:
+    """Outline of a mountain range in [0, 1] along u."""
+    large = 1 - torch.sin(2.3 * u + phase).abs()
+    small = 1 - torch.sin(5.1 * u + 2.7 * phase).abs()
+    return 0.68 * large + (0.12 + 0.2 * rough) * small
+
+
+def hills(u: Tensor, phase: Tensor) -> Tensor:
+    """Outline of soft hills in [-1, 1]."""
+    return 0.65 * torch.sin(2.1 * u + phase) + 0.35 * torch.sin(4.3 * u + 1.9 * phase)
+
+
+def conifer(
+    u: Tensor, v: Tensor, x: Tensor, foot: Tensor, *, height: Tensor | float, lean: Tensor | float = 0.0
+) -> Tensor:
+    """Signed distance from a fir tree with three tiers; `lean` shears its top sideways."""
+    up = (foot - v) / height
+    side = (u - x - lean * up.clamp(0, 1).square() * height).abs() / height
+    tier = (up * 3).floor().clamp(0, 2)
+    inside = side - (0.30 - 0.075 * tier) * (1 - (up * 3 - tier) * (0.45 + 0.275 * tier))
+    return torch.maximum(torch.maximum(inside, up - 1), -up) * height
+
+
+def stars(canvas: Canvas, seed: Tensor, fade: Tensor | float = 1.0) -> Tensor:
+    """Twinkling points of light."""
+    dots, luck = specks(canvas, canvas.u, canvas.v, cell=0.15, radius=0.007, seed=seed)
+    twinkle = 0.55 + 0.45 * torch.sin(canvas.t * (2 + 3 * luck) + luck * 2 * math.pi)
+    return dots * twinkle * fade * (0.4 + 0.6 * luck)

@@ -1,0 +1,129 @@
+"""Scene: the open sea under a setting sun, a rising sun, the moon, or a blue sky."""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+from random import Random
+
+import torch
+from torch import Tensor
+
+from engines.dit.data.canvas import Canvas, Colour, Params, Values, disc, glow, gradient, paint, stars
+from engines.dit.data.words import article, frame, look, say
+
+TIMES = ("sunset", "sunrise", "night", "day")
+SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
+    "sunset": ((0.24, 0.12, 0.38), (0.80, 0.30, 0.32), (1.00, 0.66, 0.26)),
+    "sunrise": ((0.40, 0.56, 0.84), (0.92, 0.72, 0.74), (1.00, 0.90, 0.62)),
+    "night": ((0.01, 0.02, 0.07), (0.03, 0.06, 0.16), (0.08, 0.13, 0.27)),
+    "day": ((0.18, 0.46, 0.86), (0.46, 0.71, 0.94), (0.82, 0.91, 0.97)),
+}
+WATERS: dict[str, tuple[Colour, Colour]] = {
+    "sunset": ((0.66, 0.30, 0.32), (0.15, 0.08, 0.24)),
+    "sunrise": ((0.72, 0.70, 0.76), (0.20, 0.34, 0.54)),
+    "night": ((0.06, 0.10, 0.21), (0.01, 0.02, 0.06)),
+    "day": ((0.30, 0.62, 0.80), (0.05, 0.27, 0.54)),
+}
+LIGHTS: dict[str, Colour] = {
+    "sunset": (1.00, 0.78, 0.38),
+    "sunrise": (1.00, 0.94, 0.66),
+    "night": (0.94, 0.95, 0.88),
+    "day": (1.00, 0.98, 0.86),
+}
+
+
+def sample(rng: Random) -> tuple[Values, str]:
+    """Draw the parameters of a clip, and its caption."""
+    time = rng.choice(("sunset", "sunset", "sunrise", "sunrise", "night", "night", "day"))
+    boat = rng.random() < 0.25
+    top, middle, bottom = SKIES[time]
+    near, far = WATERS[time][1], WATERS[time][0]
+    values: Values = {
+        "top": top, "middle": middle, "bottom": bottom, "far": far, "near": near, "light": LIGHTS[time],
+        "x": rng.uniform(-0.3, 0.3), "start": {"sunset": -0.34, "sunrise": 0.02, "night": -0.62, "day": -0.72}[time],
+        "fall": {"sunset": 0.066, "sunrise": -0.066, "night": 0.0, "day": 0.0}[time],
+        "size": {"sunset": 0.17, "sunrise": 0.15, "night": 0.12, "day": 0.10}[time],
+        "halo": {"sunset": 0.50, "sunrise": 0.50, "night": 0.25, "day": 0.16}[time],
+        "stars": float(time == "night"), "seed": float(rng.randrange(4)), "boat": float(boat),
+        "boat_x": rng.uniform(-0.4, 0.4), "boat_speed": rng.choice((-0.05, 0.05)),
+    }  # fmt: skip
+    return values, frame(rng, caption(rng, time, boat))
+
+
+def caption(rng: Random, time: str, boat: bool) -> str:  # noqa: FBT001 - a fact of the clip
+    """The sentence for a clip."""
+    sea, mood = say(rng, "sea"), look(rng)
+    base = {
+        "sunset": (
+            f"{article(mood + 'sunset')} over the {sea}",
+            f"the sun sets over the {mood}{sea}",
+            f"the {sea} at {say(rng, 'sunset')}",
+            f"the setting sun sinks into the {sea}, orange sky",
+        ),
+        "sunrise": (
+            f"{article(mood + 'sunrise')} over the {sea}",
+            f"the sun rises over the {mood}{sea}",
+            f"the {sea} at {say(rng, 'sunrise')}",
+            f"the morning sun climbs above the {sea}",
+        ),
+        "night": (
+            f"the moon over the {mood}{sea} at {say(rng, 'night')}",
+            f"moonlit {sea}",
+            f"a full moon shines over the {mood}{sea}",
+            f"night {sea} under moonlight",
+            f"moonlight on the {mood}{sea}",
+        ),
+        "day": (
+            f"the {mood}{sea} {say(rng, 'day')}",
+            f"{mood}blue {sea} under a clear sky",
+            f"sunny day at the {sea}, gentle waves",
+        ),
+    }[time]
+    return rng.choice(base) + (
+        rng.choice((", a sailing boat", " with a sailboat", ", a small boat drifting by")) if boat else ""
+    )
+
+
+def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
+    """Picture [B,T,C,H,W] and the mask of sun, moon and boat [B,T,H,W]."""
+    horizon = 0.12 * canvas.half_v
+    above = ((canvas.v + canvas.half_v) / (horizon + canvas.half_v)).clamp(0, 1)
+    image = gradient(above, p["top"], p["middle"], p["bottom"])
+    image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
+    x = p["x"] * canvas.half_u
+    y = p["start"] * canvas.half_v + horizon + p["fall"] * canvas.t.clamp(max=6) * 2 * canvas.half_v
+    distance = disc(canvas, x, y)
+    image = glow(image, 0.55 * torch.exp(-(distance / p["halo"]).square()), p["light"] * 0.8)
+    sun = canvas.cover(distance - p["size"], 2.0)
+    image = paint(image, sun, p["light"] * 1.04)
+    water = canvas.cover(horizon - canvas.v)
+    image = paint(image, water, waves(canvas, p, x, horizon))
+    boat, mask = sail(canvas, p, image, horizon)
+    return boat, torch.maximum(sun * (1 - water), mask)
+
+
+def waves(canvas: Canvas, p: Params, x: Tensor, horizon: float) -> Tensor:
+    """Water: darker towards the viewer, ripples that grow with nearness, a glittering path below the light."""
+    down = ((canvas.v - horizon) / (canvas.half_v - horizon)).clamp(0, 1)
+    phase = 30 * (down + 0.12).sqrt() * 2
+    ripple = torch.sin(phase - 1.6 * canvas.t + 0.9 * torch.sin(3.5 * canvas.u + 0.8 * canvas.t)) * (0.25 + 0.75 * down)
+    body = p["far"] + down.sqrt().unsqueeze(2) * (p["near"] - p["far"])
+    body = body * (1 + 0.16 * ripple).unsqueeze(2)
+    spread = 0.09 + 0.22 * down + 0.05 * ripple
+    road = torch.exp(-((canvas.u - x) / spread).square()) * (0.55 + 0.40 * ripple) * (1 - 0.35 * down)
+    return paint(body, road.clamp(0, 1), p["light"])
+
+
+def sail(canvas: Canvas, p: Params, image: Tensor, horizon: float) -> tuple[Tensor, Tensor]:
+    """A sailing boat, dark against the light, rocking a little."""
+    u = canvas.u - p["boat_x"] * canvas.half_u - p["boat_speed"] * canvas.t
+    v = canvas.v - horizon - 0.10 - 0.006 * torch.sin(2.2 * canvas.t)
+    u = u + 0.10 * torch.sin(1.7 * canvas.t) * v
+    hull = torch.maximum(torch.maximum(u.abs() - 0.15 + 0.9 * v.clamp(min=0), v - 0.045), -v)
+    cloth = torch.maximum(torch.maximum(u.abs() - 0.42 * (v + 0.28), v + 0.02), -v - 0.28)
+    hull_mask, sail_mask = canvas.cover(hull) * p["boat"], canvas.cover(cloth) * p["boat"]
+    image = paint(image, sail_mask, torch.tensor((0.93, 0.90, 0.86)).view(1, 1, 3, 1, 1) * (0.35 + 0.65 * p["light"]))
+    image = paint(image, hull_mask, torch.tensor((0.20, 0.10, 0.08)).view(1, 1, 3, 1, 1))
+    return image, torch.maximum(hull_mask, sail_mask)

@@ -1,0 +1,100 @@
+"""The noise: how training draws it, how sampling removes it.
+
+A latent x becomes x_t = t x + (1 - t) e with e standard normal: t = 0 is noise, t = 1 is clean. The network predicts
+x; its error is weighted as an error of the velocity x - e. A clip has many correlated numbers, so its colours and
+layout are decided at very small t (the mean of n noisy numbers is clear already at t = 1 / sqrt(n)): training draws
+most times there, and the sampler takes most of its steps there.
+
+Legend: B clips, L latent frames, Z latent channels, h w latent positions.
+"""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from engines.dit.model import Transformer
+
+SPREAD = 1.4  # deviation of the logit of t in training
+SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0
+NEAREST = 0.1  # smallest 1 - t in the velocity weight
+
+
+def draw_times(count: int, tokens: int, generator: torch.Generator) -> Tensor:
+    """Times for a training batch: a logit-normal law, centred lower the more tokens a clip has; stratified."""
+    centre = -1.4 - 0.5 * math.log(tokens / 196)
+    quantile = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+    return torch.sigmoid(centre + SPREAD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
+
+
+def loss_of(clean: Tensor, guess: Tensor, time_B: Tensor, weight: Tensor) -> Tensor:
+    """Velocity loss of a prediction of x; `weight` says which latents count, and how much."""
+    scale = (1 - time_B).clamp(min=NEAREST)[:, None, None, None, None]
+    return (((guess - clean) / scale).square() * weight).sum() / (weight.expand_as(clean).sum() + 1e-6)
+
+
+def schedule(steps: int) -> list[float]:
+    """Times of the sampler, steps + 1 of them, from 0 to 1."""
+    even = [index / steps for index in range(steps + 1)]
+    return [u / (u + SHIFT * (1 - u)) for u in even]
+
+
+def sample(denoise: Callable[[Tensor, float], Tensor], noise_BLZhw: Tensor, steps: int) -> Tensor:
+    """Walk from noise to clean latents in `steps` calls of `denoise(state, time) -> guess of the clean latents`.
+
+    With s = -log(1 - t) the path obeys dx/ds = guess - x, which is solved exactly for a guess that changes linearly
+    (second order: the change is carried on from the step before).
+    """
+    state, before, width = noise_BLZhw, None, 1.0
+    times = schedule(steps)
+    for now, then in itertools.pairwise(times):
+        guess = denoise(state, now)
+        if then == 1:
+            return guess
+        share, last = (1 - then) / (1 - now), width
+        width = -math.log(share)
+        change = 0.0 if before is None else (guess - before) / last * (width / (1 - share) - 1)
+        state, before = share * state + (1 - share) * (guess + change), guess
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class Guided:
+    """A denoiser for `sample`: what to say, what is known of the window, and how strongly to follow the prompt.
+
+    `text` holds the states of the prompt and, unless `guidance` is 1, of another text (empty, or a negative prompt);
+    the guess for the prompt is pushed away from the guess for the other text.
+    """
+
+    model: Transformer
+    text: tuple[Tensor, Tensor]
+    known_1LZhw: Tensor
+    mask_1L: Tensor
+    guidance: float
+    start: int = 0
+
+    def __call__(self, state_1LZhw: Tensor, time: float) -> Tensor:
+        """Guess the clean latents; known ones are returned as they are."""
+        count = len(self.text[0])
+        state_BLZhw, known_BLZhw = state_1LZhw.repeat(count, 1, 1, 1, 1), self.known_1LZhw.repeat(count, 1, 1, 1, 1)
+        times_B, mask_BL = torch.full((count,), time), self.mask_1L.repeat(count, 1)
+        guesses = self.model(state_BLZhw, known_BLZhw, mask_BL, times_B, self.text, start=self.start)
+        guess = guesses[:1] if count == 1 else guesses[1:] + self.guidance * (guesses[:1] - guesses[1:])
+        return torch.where(self.mask_1L[:, :, None, None, None] > 0, self.known_1LZhw, guess)
+
+
+def noise_of(seed: int, window: int, frame: int, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise that depends on seed, window and latent frame alone: [1,1,Z,h,w] for shape (Z,h,w)."""
+    mixed = (seed * 1_000_003 + window * 8191 + frame * 131) % 2**63
+    generator = torch.Generator().manual_seed(mixed)
+    return torch.randn(1, 1, *shape, generator=generator, dtype=torch.float32)

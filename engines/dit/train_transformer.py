@@ -1,0 +1,144 @@
+"""Train the denoiser: a pool of encoded clips for each size, masks for the tasks, captions with slips and gaps.
+
+Rendering and encoding a clip costs about as much as learning from it once, so clips are kept in a pool and used a few
+times, each time with another caption slip, mask and noise. Legend: as in `model`.
+"""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engines.dit import flow
+from engines.dit.codec import Codec
+from engines.dit.config import TextConfig
+from engines.dit.data import HELD_OUT, clip, draw
+from engines.dit.model import Transformer
+from engines.dit.text import Vocabulary
+
+Size = tuple[int, int]  # height, width in pixels
+
+LATENTS = 8  # of a pooled clip: a window of 7 that begins the clip, or one that goes on
+FRAMES = 1 + 4 * (LATENTS - 1)
+POOL = 6000  # clips of one size
+OBJECT = 4.0  # extra weight of the object that matters
+PLAN: tuple[tuple[float, dict[Size, float]], ...] = (  # until this share of the time: odds of each size
+    (0.25, {(64, 112): 0.35, (112, 64): 0.15, (80, 144): 0.35, (144, 80): 0.15}),
+    (0.45, {(64, 112): 0.5, (112, 64): 0.25, (80, 144): 0.2, (144, 80): 0.05}),
+    (0.72, {(80, 144): 0.75, (144, 80): 0.25}),
+    (1.01, {(80, 144): 0.2, (144, 256): 0.45, (128, 224): 0.1, (256, 144): 0.15, (224, 128): 0.1}),
+)
+
+
+@dataclass(slots=True)
+class Pool:
+    """Encoded clips of one size."""
+
+    latents: list[Tensor]  # [8,Z,h,w] bfloat16
+    weights: list[Tensor]  # [8,h,w] bfloat16, the loss weight
+    captions: list[str]
+    turn: int = 0
+
+    def add(self, latents: Tensor, weights: Tensor, caption: str) -> None:
+        """Keep a clip; the oldest one leaves a full pool."""
+        if len(self.captions) < POOL:
+            self.latents.append(latents)
+            self.weights.append(weights)
+            self.captions.append(caption)
+            return
+        self.latents[self.turn], self.weights[self.turn], self.captions[self.turn] = latents, weights, caption
+        self.turn = (self.turn + 1) % POOL
+
+
+@torch.no_grad()
+def fill(pool: Pool, codec: Codec, size: Size, count: int, rng: Random) -> None:
+    """Render and encode `count` new clips."""
+    clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
+    video_BTCHW, mask_BTHW = draw(clips, FRAMES, *size, start=rng.choice((0.0, 0.0, rng.uniform(0, 8))))
+    with torch.autocast("cpu", torch.bfloat16):
+        latents_BLZhw = codec.encode(video_BTCHW).bfloat16()
+    groups = torch.cat([mask_BTHW[:, :1].expand(-1, 3, -1, -1), mask_BTHW], 1)
+    weight_BLhw = 1 + OBJECT * functional.avg_pool3d(groups, (4, 8, 8)).sqrt()
+    for index, one in enumerate(clips):
+        pool.add(latents_BLZhw[index].clone(), weight_BLhw[index].bfloat16(), one.caption)
+
+
+def slip(words: Sequence[str], rng: Random) -> list[str]:
+    """A caption as it may be mistyped: nothing at all (for guidance), lost words, words nobody knows."""
+    if rng.random() < 0.1:
+        return []
+    if rng.random() < 0.5:
+        return list(words)
+    kept = [word for word in words if rng.random() > 0.06]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return [word if rng.random() > 0.05 else "".join(rng.choices(letters, k=rng.randint(3, 9))) for word in kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step learns from."""
+
+    clean_BLZhw: Tensor
+    weight_BL1hw: Tensor
+    mask_BL: Tensor
+    rows_BNG: Tensor
+    start: int
+
+
+def batch_of(pool: Pool, vocabulary: Vocabulary, count: int, window: int, rng: Random) -> Batch:
+    """Draw clips and a task: most often from text alone, from the first frame, or going on with a clip."""
+    rows = [rng.randrange(len(pool.captions)) for _ in range(count)]
+    start = int(rng.random() < 0.15) if window > 1 else 0
+    part = slice(start, start + window)
+    clean = torch.stack([pool.latents[row][part] for row in rows]).float()
+    weight = torch.stack([pool.weights[row][part] for row in rows]).float()
+    mask_BL = torch.zeros(count, window)
+    for index in range(count):
+        if start:
+            mask_BL[index, : rng.choice((1, 1, 1, 2))] = 1
+        elif window > 1 and rng.random() < 0.25:
+            mask_BL[index, :1] = 1
+    rows_BNG = vocabulary.encode([slip(vocabulary.split(pool.captions[row]), rng) for row in rows])
+    rows_BNG = functional.pad(
+        rows_BNG, (0, 0, 0, vocabulary.config.length - rows_BNG.shape[1])
+    )  # one shape: compiled once
+    return Batch(clean, weight.unsqueeze(2), mask_BL, rows_BNG, start)
+
+
+def loss_of(model: Transformer, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Velocity loss of the latents that are not known."""
+    clean, mask = batch.clean_BLZhw, batch.mask_BL[:, :, None, None, None]
+    time_B = flow.draw_times(len(clean), clean.shape[1] * clean.shape[3] * clean.shape[4] // 4, generator)
+    noise = torch.randn(clean.shape, generator=generator)
+    times = time_B[:, None, None, None, None]
+    noisy = times * clean + (1 - times) * noise
+    worn = 0.1 * torch.rand(len(clean), 1, 1, 1, 1, generator=generator) * batch.start  # own results are not perfect
+    known = mask * (clean + worn * torch.randn(clean.shape, generator=generator))
+    with torch.autocast("cpu", torch.bfloat16):
+        guess = model(noisy, known, batch.mask_BL, time_B, model.text(batch.rows_BNG), start=batch.start)
+    return flow.loss_of(clean, guess, time_B, batch.weight_BL1hw * (1 - mask))
+
+
+def size_at(share: float, rng: Random) -> Size:
+    """The size to train at when `share` of the time is over."""
+    odds = next(odds for until, odds in PLAN if share < until)
+    return rng.choices(list(odds), weights=list(odds.values()))[0]
+
+
+def words_of_grammar(config: TextConfig, captions: int = 20_000) -> list[str]:
+    """The vocabulary: every word that the captions use."""
+    split = Vocabulary((), config).split
+    return sorted({word for seed in range(captions) for word in split(clip(HELD_OUT + seed).caption)})
+
+
+def rows_for(size: Size) -> int:
+    """Clips of a batch: as many as keep a step near a second."""
+    return max(4, min(16, 16 * 80 * 144 // (size[0] * size[1])))
