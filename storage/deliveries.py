@@ -18,6 +18,7 @@ from domain.retries import WEBHOOK_DELAYS
 from storage import webhooks
 from storage.secrets import Sealed
 from storage.tables import NOW, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_secrets
+from storage.webhooks import DUE
 
 LEASE_SECONDS = 60.0  # three times what an attempt may take
 MAX_IN_FLIGHT = 4  # to one endpoint at once
@@ -79,12 +80,6 @@ def finish(connection: Connection, delivery: Delivery, attempt: Attempt, verdict
     if gone:
         webhooks.disable(connection, delivery.tenant_id, delivery.endpoint_id)
     return True
-
-
-def due_for_any_tenant(connection: Connection, limit: int) -> int:
-    """Deliveries that are due, counted up to `limit`."""
-    some = sa.select(sa.literal(1)).where(sa.text(_DUE)).limit(limit).subquery()
-    return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 def _secrets(connection: Connection, endpoint_id: UUID) -> tuple[Sealed, ...]:
@@ -149,9 +144,6 @@ def _record(connection: Connection, delivery: Delivery, attempt: Attempt) -> Non
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kinema queue deliver', 0))")
 
-# The time of the statement, not of the clock: only a stable time can be looked up in the index on next_at.
-_DUE = "state = 'pending' AND next_at <= statement_timestamp()"
-
 # Tenants with equally many in flight take turns by lot, so that one with a long backlog cannot hold others up.
 _CLAIM = sa.text(f"""
 WITH flying AS (
@@ -161,7 +153,7 @@ WITH flying AS (
   GROUP BY tenant_id, endpoint_id
 ), due AS (
   SELECT d.tenant_id, d.endpoint_id, min(d.next_at) AS since FROM webhook_deliveries d
-  WHERE {_DUE} GROUP BY d.tenant_id, d.endpoint_id
+  WHERE {DUE} GROUP BY d.tenant_id, d.endpoint_id
 ), free AS (
   SELECT due.* FROM due LEFT JOIN flying USING (endpoint_id) WHERE coalesce(n, 0) < :most
 ), chosen AS (
@@ -169,7 +161,7 @@ WITH flying AS (
   ORDER BY (SELECT coalesce(sum(n), 0) FROM flying WHERE flying.tenant_id = tenants.tenant_id), random() LIMIT 1
 ), picked AS MATERIALIZED (
   SELECT message_id, endpoint_id FROM webhook_deliveries
-  WHERE {_DUE}
+  WHERE {DUE}
     AND endpoint_id = (SELECT endpoint_id FROM free WHERE tenant_id = (SELECT tenant_id FROM chosen)
                        ORDER BY since LIMIT 1)
   ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED

@@ -40,5 +40,5 @@ def unseal(sealed: Sealed, keys: Mapping[str, bytes], owner: UUID) -> str:
     nonce, ciphertext = sealed.ciphertext[:_NONCE], sealed.ciphertext[_NONCE:]
     try:
         return AESGCM(key).decrypt(nonce, ciphertext, owner.bytes).decode()
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise UnreadableSecret(f"the encryption key {sealed.key_id!r} does not open this value") from error

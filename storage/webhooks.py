@@ -18,6 +18,9 @@ from domain.webhooks import EventType, event_for, new_secret, payload
 from storage.secrets import seal
 from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_messages, webhook_secrets
 
+# The time of the statement, not of the clock: only a stable time can be looked up in the index on next_at.
+DUE = "state = 'pending' AND next_at <= statement_timestamp()"
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -189,6 +192,12 @@ def announce_end(connection: Connection, tenant_id: UUID, video_id: UUID, state:
     connection.execute(
         sa.insert(webhook_deliveries).from_select(["tenant_id", "message_id", "endpoint_id", "state"], wanted)
     )
+
+
+def due_for_any_tenant(connection: Connection, limit: int) -> int:
+    """Deliveries that are due, counted up to `limit`."""
+    some = sa.select(sa.literal(1)).select_from(webhook_deliveries).where(sa.text(DUE)).limit(limit).subquery()
+    return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 _LIVE = webhook_endpoints.c.deleted_at.is_(None)

@@ -65,12 +65,31 @@ class Egress:
     def _addresses(self, target: Target) -> Sequence[Address] | ErrorClass:
         """Every address of the host; an error if there is none, or if a single one is refused."""
         literal = target.literal
-        addresses = [literal] if literal else _resolve(self.resolver or _ask_system, target.host, target.port)
+        addresses = [literal] if literal else self._resolve(target.host, target.port)
         if not addresses:
             return ErrorClass.DNS
         if any(target.refuses(address) is not None for address in addresses):
             return ErrorClass.TARGET
         return addresses[:_MAX_ADDRESSES]
+
+    def _resolve(self, host: str, port: int) -> Sequence[Address]:
+        """The host's addresses; none if it has none or the answer takes too long.
+
+        The C library's lookup has no time limit, so it runs on a thread that is left behind when it is late.
+        """
+        answers: SimpleQueue[Sequence[Address]] = SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                answers.put((self.resolver or _ask_system)(host, port))
+            except (OSError, ValueError):  # unknown name; a label that cannot be encoded
+                answers.put(())
+
+        threading.Thread(target=look_up, name="resolve", daemon=True).start()
+        try:
+            return answers.get(timeout=min(RESOLVE_SECONDS, self.total_seconds))
+        except Empty:
+            return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +101,6 @@ class _Answer:
 
 class _TlsFailed(httpcore.ConnectError):
     """The handshake failed."""
-
-
-def _resolve(resolver: Resolver, host: str, port: int) -> Sequence[Address]:
-    """The host's addresses; none if it has none or the answer takes too long.
-
-    The C library's lookup has no time limit, so it runs on a thread that is left behind when it is late.
-    """
-    answers: SimpleQueue[Sequence[Address]] = SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(resolver(host, port))
-        except (OSError, ValueError):  # unknown name; a label that cannot be encoded
-            answers.put(())
-
-    threading.Thread(target=look_up, name="resolve", daemon=True).start()
-    try:
-        return answers.get(timeout=RESOLVE_SECONDS)
-    except Empty:
-        return ()
 
 
 def _ask_system(host: str, port: int) -> Sequence[Address]:
@@ -173,7 +172,9 @@ class _Backend(httpcore.NetworkBackend):
         failure: Exception = httpcore.ConnectTimeout()
         for address in self._addresses:
             try:
-                stream = self._sockets.connect_tcp(str(address), port, _left(until), None, socket_options)
+                stream = self._sockets.connect_tcp(
+                    str(address), port, _left(until, httpcore.ConnectTimeout), None, socket_options
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
@@ -190,11 +191,11 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         """Raises ReadTimeout at the deadline."""
-        return self._stream.read(max_bytes, _left(self._deadline))
+        return self._stream.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         """Raises WriteTimeout at the deadline."""
-        self._stream.write(buffer, _left(self._deadline))
+        self._stream.write(buffer, _left(self._deadline, httpcore.WriteTimeout))
 
     def close(self) -> None:
         """Close the socket."""
@@ -208,7 +209,9 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         """Raises _TlsFailed if there is no handshake with a valid certificate."""
         try:
-            stream = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
+            stream = self._stream.start_tls(
+                ssl_context, server_hostname, _left(self._deadline, httpcore.ConnectTimeout)
+            )
         except httpcore.ConnectError as error:
             raise _TlsFailed(*error.args) from error
         return _Stream(stream, self._deadline)
@@ -218,5 +221,9 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float) -> float:
-    return max(0.001, deadline - time.monotonic())
+def _left(deadline: float, late: type[httpcore.TimeoutException]) -> float:
+    """Seconds until the deadline. Raises `late` after it: not even a moment is left to a sender that never pauses."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise late
+    return seconds

@@ -12,7 +12,7 @@ from storage import deliveries
 from storage.database import Database
 from storage.deliveries import LEASE_SECONDS, Delivery
 from storage.secrets import UnreadableSecret, unseal
-from worker.egress import Egress
+from worker.egress import TOTAL_SECONDS, Egress
 
 USER_AGENT = "Kinema-Webhooks/1"
 
@@ -20,8 +20,9 @@ USER_AGENT = "Kinema-Webhooks/1"
 def deliver_due(
     database: Database,
     keys: Mapping[str, bytes],
-    egress: Egress,
     *,
+    allow_loopback: bool = False,
+    total_seconds: float = TOTAL_SECONDS,
     lease_seconds: float = LEASE_SECONDS,
     keep_going: Callable[[], bool] = lambda: True,
 ) -> int:
@@ -30,6 +31,7 @@ def deliver_due(
     No connection is held while a receiver takes its time. If the process dies, the lease runs out and another sends
     the message again under the same id.
     """
+    egress = Egress(allow_loopback=allow_loopback, total_seconds=total_seconds)
     counted = 0
     while keep_going():
         with database.transaction_for_any_tenant() as connection:

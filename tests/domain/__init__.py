@@ -1,0 +1,1 @@
+"""Tests; packages, so that files of the same name in two rows can be told apart."""
