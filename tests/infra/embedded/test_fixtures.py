@@ -1,9 +1,18 @@
 """The servers that every other test stands on."""
 
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import psycopg
 import redis
 
 from storage.objects import ObjectStore
+from tests.infra.embedded.keeper import ROOT, eventually, gone
 
 
 def rows(url: str, statement: str) -> list[tuple]:
@@ -37,3 +46,24 @@ def test_the_bucket_keeps_what_is_put(object_store: ObjectStore) -> None:
     with object_store._client.get_object(Bucket=object_store.bucket, Key="fixtures/one")["Body"] as body:
         assert body.read() == b"bytes"
     object_store.delete(["fixtures/one"])
+
+
+def test_a_killed_test_run_leaves_no_server_and_no_data_behind(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_one.py").write_text(
+        "import pathlib, time\n"
+        "def test_it(stack):\n"
+        "    pids = [pid for group in stack.processes().values() for pid in group]\n"
+        f"    pathlib.Path({str(tmp_path / 'facts')!r}).write_text(' '.join(map(str, [stack.data, *pids])))\n"
+        "    time.sleep(60)\n"
+    )
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("KINEMA_TEST", "PYTEST_"))}
+    command = [sys.executable, "-m", "pytest", "-n", "1", "--rootdir", str(tmp_path), str(tmp_path)]
+    environment = {**own, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    eventually(lambda: len((tmp_path / "facts").read_text().split()) == 4, within=60)
+    directory, *pids = (tmp_path / "facts").read_text().split()
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    eventually(lambda: gone([int(pid) for pid in pids]), within=10)
+    eventually(lambda: not Path(directory).exists(), within=10)
