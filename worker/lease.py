@@ -33,7 +33,7 @@ class Pulse:
         self._lost = threading.Event()
         self._over = threading.Event()
         self._moved_at = time.monotonic()
-        self._started_at = self._moved_at
+        self._first: tuple[float, int] | None = None  # when the first step came, and at what percentage
         self._percent = 0
         self._step: dict[str, Any] | None = None
         self._thread = threading.Thread(target=self._run, name=f"pulse {lease.video_id}", daemon=True)
@@ -63,12 +63,15 @@ class Pulse:
         self._percent = max(self._percent, first + (last - first) * done // max(total, 1))
         self._step = {"phase": phase, "done": done, "total": total}
         self._moved_at = time.monotonic()
+        self._first = self._first or (self._moved_at, self._percent)
         if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace()):
             raise Interrupted
 
     def _seconds_left(self) -> float:
-        elapsed = time.monotonic() - self._started_at
-        return elapsed * (100 - self._percent) / max(self._percent, 1)
+        """By the pace since the first step, so that loading a model does not count; 0 until a pace is known."""
+        begun_at, begun_percent = self._first or (self._moved_at, self._percent)
+        gained = self._percent - begun_percent
+        return (time.monotonic() - begun_at) * (100 - self._percent) / gained if gained else 0.0
 
     def _grace(self) -> float:
         return self._process.settings.grace_seconds

@@ -69,8 +69,8 @@ def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
 
 
 def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Outcome:
-    work = _work_of(lease.stage)
     try:
+        work = _work_of(lease.stage)
         with process.database.transaction(lease.tenant_id) as connection:
             video = videos.find(connection, lease.tenant_id, lease.video_id)
         return Lost() if video is None else work(process, lease, video, pulse)
@@ -84,9 +84,14 @@ def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Outcome:
 
 def _work_of(stage: Stage) -> Work:
     # Imported here so that a process loads the libraries of its own stages only.
-    from worker.pipeline import publish, render, screen  # noqa: PLC0415
-
-    return {Stage.SCREEN: screen.screen, Stage.RENDER: render.render, Stage.PUBLISH: publish.publish}[stage]
+    match stage:
+        case Stage.SCREEN:
+            from worker.pipeline.screen import screen as work  # noqa: PLC0415
+        case Stage.RENDER:
+            from worker.pipeline.render import render as work  # noqa: PLC0415
+        case Stage.PUBLISH:
+            from worker.pipeline.publish import publish as work  # noqa: PLC0415
+    return work
 
 
 def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+import sqlalchemy as sa
+
+from domain.lifecycle import Stage, State
+from engines.protocol import Interrupted
+from storage import outputs, videos
+from storage.tables import attempts, objects
+from tests.fixtures.videos import World
+from worker.lease import Pulse
+from worker.pipeline.work import run
+from worker.process import Process
+
+
+def slow(process: Process, step_seconds: float) -> None:
+    process.engines._testcard_step_seconds = step_seconds
+
+
+def test_a_rendered_video_has_its_drafts_in_a_private_prefix(process: Process, world: World, tmp_path: Path) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    lease = world.must_claim(Stage.RENDER)
+    assert run(process, lease) is State.RENDERED
+    drafts = outputs.drafts_of(lease, lease.fence)
+    process.store.fetch(drafts[outputs.Kind.VIDEO], tmp_path / "draft.mp4")
+    with av.open(str(tmp_path / "draft.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.width, stream.height, stream.frames) == ("h264", 256, 144, 12)
+    with world.database.transaction(tenant) as connection:
+        assert outputs.find(connection, tenant, video_id) == {}, "drafts are not results"
+        rendering = videos.rendering(connection, tenant, video_id)
+        assert set(connection.scalars(sa.select(objects.c.key))) == set(drafts.values())
+    assert rendering is not None
+    assert rendering.fence == lease.fence
+
+
+def test_the_same_seed_renders_the_same_bytes_again(process: Process, world: World) -> None:
+    tenant = world.tenant()
+    drafts = []
+    for _ in range(2):
+        world.queued(tenant)
+        lease = world.must_claim(Stage.RENDER)
+        run(process, lease)
+        drafts.append(process.store.read(outputs.drafts_of(lease, lease.fence)[outputs.Kind.VIDEO]))
+    assert drafts[0] == drafts[1]
+
+
+def test_a_cancel_stops_the_render_and_leaves_nothing_behind(process: Process, world: World, tmp_path: Path) -> None:
+    slow(process, 0.05)
+    tenant = world.tenant()
+    world.queued(tenant, seconds=4)
+    lease = world.must_claim(Stage.RENDER)
+    ended: list[State | None] = []
+    render = threading.Thread(target=lambda: ended.append(run(process, lease)))
+    render.start()
+    time.sleep(0.2)
+    assert world.move(lease, State.CANCELLED, error_code="cancelled", error_message="-", outcome="cancelled")
+    begun = time.monotonic()
+    render.join(5)
+    assert ended == [None]
+    assert time.monotonic() - begun < 1.0
+    assert list(tmp_path.glob("kinema-*")) == []
+
+
+def test_a_worker_that_leaves_hands_a_long_render_back(process: Process, world: World) -> None:
+    slow(process, 0.3)
+    tenant = world.tenant()
+    video_id = world.queued(tenant, seconds=4)
+    lease = world.must_claim(Stage.RENDER)
+    process.draining.set()
+    assert run(process, lease) is State.QUEUED
+    assert world.state(tenant, video_id) is State.QUEUED
+    with world.database.transaction(tenant) as connection:
+        outcome = sa.select(attempts.c.outcome).where(attempts.c.stage == "render")
+        assert connection.scalars(outcome).all() == ["released"]
+
+
+def test_a_worker_that_leaves_finishes_what_is_nearly_done(process: Process, world: World) -> None:
+    world.queued(world.tenant())
+    process.draining.set()
+    assert run(process, world.must_claim(Stage.RENDER)) is State.RENDERED
+
+
+def test_a_render_without_progress_loses_its_lease(process: Process, world: World) -> None:
+    process.settings = replace(process.settings, stall_seconds=0.3, lease_seconds=0.5)
+    tenant = world.tenant()
+    world.queued(tenant)
+    lease = world.must_claim(Stage.RENDER, lease_seconds=0.5)
+    with Pulse(process, lease):
+        time.sleep(1.2)
+        with world.database.transaction(tenant) as connection:
+            late = connection.scalar(sa.text("SELECT lease_until < clock_timestamp() FROM videos"))
+    assert late
+
+
+def test_a_moving_render_keeps_its_lease_beyond_its_length(process: Process, world: World) -> None:
+    tenant = world.tenant()
+    world.queued(tenant)
+    lease = world.must_claim(Stage.RENDER, lease_seconds=0.5)
+    with Pulse(process, lease) as pulse:
+        for step in range(12):
+            pulse.advance("denoise", step, 12)
+            time.sleep(0.1)
+        with world.database.transaction(tenant) as connection:
+            assert connection.scalar(sa.text("SELECT lease_until > clock_timestamp() FROM videos"))
+
+
+def test_a_lost_lease_interrupts_the_next_step(process: Process, world: World) -> None:
+    world.queued(world.tenant())
+    lease = world.must_claim(Stage.RENDER)
+    with Pulse(process, lease) as pulse:
+        assert world.move(lease, State.FAILED, error_code="render_failed", error_message="-")
+        time.sleep(0.3)
+        with pytest.raises(Interrupted):
+            pulse.advance("denoise", 1, 8)
