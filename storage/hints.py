@@ -57,7 +57,7 @@ class Bell:
         try:
             with self._app.connection_for_read() as connection:
                 channel = cast("Any", connection.default_channel)
-                return int(channel.client.llen(f"kinema:{queue}"))
+                return int(channel.client.llen(queue))
         except (OperationalError, RedisError, OSError):
             return None
 

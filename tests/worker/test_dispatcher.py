@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from domain.errors import NotFound
+from domain.lifecycle import Stage, State
+from runtime.settings import Settings
+from storage import outputs, videos, workers
+from storage.database import Database
+from storage.hints import Bell, Ringer, broker
+from storage.objects import ObjectStore
+from storage.tables import objects
+from storage.tables import videos as table
+from storage.tables import workers as worker_rows
+from tests.fixtures.videos import QUEUES, World
+from worker.dispatcher import Dispatcher
+
+RENDER = QUEUES[Stage.RENDER]
+
+
+@pytest.fixture
+def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
+    made = Dispatcher(settings)
+    yield made
+    made._database.close()
+
+
+@pytest.fixture
+def bell(settings: Settings) -> Bell:
+    return Bell(broker(settings.redis_url))
+
+
+def present(database: Database, queue: str, name: str = "w") -> None:
+    with database.transaction_for_any_tenant() as connection:
+        workers.beat_for_any_tenant(connection, workers.Worker(name, (queue,), "here", 1), "idle")
+
+
+def test_a_dead_workers_video_is_taken_back_and_its_queue_rung(
+    dispatcher: Dispatcher, world: World, bell: Bell
+) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    world.must_claim(Stage.RENDER, lease_seconds=0.01)
+    time.sleep(0.05)
+    dispatcher.reap()
+    assert world.state(tenant, video_id) is State.QUEUED
+    assert bell.length(RENDER) == 1
+
+
+def test_no_lease_is_reaped_right_after_the_database_was_away(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    world.must_claim(Stage.RENDER, lease_seconds=0.01)
+    time.sleep(0.05)
+    dispatcher._no_reaping_before = time.monotonic() + 60
+    dispatcher.reap()
+    assert world.state(tenant, video_id) is State.RENDERING
+
+
+def test_idle_workers_are_rung_once_each_and_no_more(dispatcher: Dispatcher, world: World, bell: Bell) -> None:
+    tenant = world.tenant()
+    for _ in range(5):
+        world.queued(tenant)
+    present(world.database, RENDER, "a")
+    present(world.database, RENDER, "b")
+    dispatcher.top_up_hints()
+    dispatcher.top_up_hints()
+    assert bell.length(RENDER) == 2
+
+
+def test_a_lost_hint_is_replaced(dispatcher: Dispatcher, world: World, bell: Bell, redis_url: str) -> None:
+    import redis  # noqa: PLC0415 - only here
+
+    world.queued(world.tenant())
+    present(world.database, RENDER)
+    dispatcher.top_up_hints()
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    dispatcher.top_up_hints()
+    assert bell.length(RENDER) == 1
+
+
+def test_a_video_that_waited_too_long_expires(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    with world.database.transaction(tenant) as connection:
+        connection.execute(sa.update(table).values(queue_deadline=sa.text("clock_timestamp() - interval '1 second'")))
+    dispatcher.expire()
+    with world.database.transaction(tenant) as connection:
+        video = videos.find(connection, tenant, video_id)
+    assert video is not None
+    assert (video.state, video.error_code) == (State.EXPIRED, "queue_timeout")
+
+
+def test_a_running_video_is_not_expired(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    world.must_claim(Stage.RENDER)
+    with world.database.transaction(tenant) as connection:
+        connection.execute(sa.update(table).values(queue_deadline=sa.text("clock_timestamp() - interval '1 second'")))
+    dispatcher.expire()
+    assert world.state(tenant, video_id) is State.RENDERING
+
+
+def test_an_expired_result_takes_its_objects_along(
+    dispatcher: Dispatcher, world: World, object_store: ObjectStore
+) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    lease = world.must_claim(Stage.RENDER)
+    key = outputs.key(lease, "output", outputs.Kind.VIDEO)
+    with world.database.transaction(tenant) as connection:
+        assert outputs.register(connection, lease, "output", [key])
+    object_store.put(key, b"frames", "video/mp4")
+    assert world.move(lease, State.RENDERED)
+    world.advance(Stage.PUBLISH)
+    with world.database.transaction(tenant) as connection:
+        connection.execute(sa.update(table).values(expires_at=sa.text("clock_timestamp() - interval '1 second'")))
+    dispatcher.expire()
+    dispatcher._settings = replace(dispatcher._settings, sweep_grace_seconds=0.0)
+    dispatcher.sweep()
+    with world.database.transaction(tenant) as connection:
+        assert videos.find(connection, tenant, video_id) is None
+        assert connection.scalar(sa.select(sa.func.count()).select_from(objects)) == 0
+    with pytest.raises(NotFound):
+        object_store.read(key)
+
+
+def test_positions_come_from_a_snapshot_of_the_queue(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    for _ in range(3):
+        world.queued(tenant)
+    present(world.database, RENDER)
+    dispatcher.take_snapshots()
+    with world.database.transaction_for_any_tenant() as connection:
+        seen = workers.read_snapshot_for_any_tenant(connection, RENDER)
+    assert seen is not None
+    assert (seen.backlog, seen.slots) == ({tenant.hex: 3}, 1)
+
+
+def test_workers_that_fell_silent_are_forgotten(dispatcher: Dispatcher, world: World) -> None:
+    present(world.database, RENDER)
+    with world.database.transaction_for_any_tenant() as connection:
+        connection.execute(sa.update(worker_rows).values(beat_at=sa.text("clock_timestamp() - interval '1 hour'")))
+    dispatcher.reap()
+    with world.database.transaction_for_any_tenant() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(worker_rows)) == 0
+
+
+def test_the_loop_does_every_duty_and_stops_when_told(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    world.must_claim(Stage.RENDER, lease_seconds=0.01)
+    time.sleep(0.05)
+    stop = threading.Event()
+    loop = threading.Thread(target=dispatcher.run, args=(stop,))
+    loop.start()
+    time.sleep(0.5)
+    stop.set()
+    loop.join(5)
+    assert not loop.is_alive()
+    assert world.state(tenant, video_id) is State.QUEUED
+
+
+def test_ringing_never_fails_and_never_blocks_the_caller() -> None:
+    ringer = Ringer(Bell(broker("redis://127.0.0.1:9/0")))
+    begun = time.monotonic()
+    for _ in range(100):
+        ringer.want("screen")
+    assert time.monotonic() - begun < 0.1
+    assert Bell(broker("redis://127.0.0.1:9/0")).ring("screen") is False
+    assert Bell(broker("redis://127.0.0.1:9/0")).length("screen") is None
+    ringer.stop()
+
+
+def test_many_wishes_become_few_hints(bell: Bell) -> None:
+    ringer = Ringer(bell)
+    for _ in range(500):
+        ringer.want("screen")
+    time.sleep(0.3)
+    ringer.stop()
+    assert 1 <= (bell.length("screen") or 0) < 50
