@@ -10,7 +10,7 @@ import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
-from api import content, errors, health, models, videos
+from api import content, errors, health, models, videos, webhooks
 from api.metrics import Metrics
 from api.services import Services
 from api.tracking import Tracking
@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Tracking, metrics=metrics)
     errors.install(app)
-    for resource in (content, videos, models, health):
+    for resource in (content, videos, webhooks, models, health):
         app.include_router(resource.router)
     return app
 

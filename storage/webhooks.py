@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 
 from domain.ids import new_id
 from domain.lifecycle import State
-from domain.webhooks import EventType, event_for, new_secret, payload
+from domain.webhooks import SECRET_PREFIX, EventType, event_for, new_secret, payload
 from storage.secrets import seal
 from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_messages, webhook_secrets
 
@@ -81,25 +81,44 @@ def create(
     keys: Mapping[str, bytes],
 ) -> tuple[Endpoint, str]:
     """A new endpoint and its signing secret, which is readable only here; the first of `keys` encrypts it."""
-    endpoint_id, secret = new_id(), new_secret()
+    endpoint_id, now = new_id(), sa.func.statement_timestamp()
     connection.execute(
         sa.insert(webhook_endpoints).values(
-            id=endpoint_id, tenant_id=tenant_id, name=name, url=url, event_types=list(event_types), updated_at=NOW
-        )
-    )
-    sealed = seal(secret, keys, endpoint_id)
-    connection.execute(
-        sa.insert(webhook_secrets).values(
-            id=new_id(),
+            id=endpoint_id,
             tenant_id=tenant_id,
-            endpoint_id=endpoint_id,
-            ciphertext=sealed.ciphertext,
-            key_id=sealed.key_id,
-            hint=f"whsec_…{secret[-4:]}",
+            name=name,
+            url=url,
+            event_types=list(event_types),
+            created_at=now,
+            updated_at=now,
         )
     )
-    row = connection.execute(sa.select(*_COLUMNS).where(*_mine(tenant_id, endpoint_id))).mappings().one()
-    return _endpoint(row), secret
+    secret = _add_secret(connection, tenant_id, endpoint_id, keys)
+    return _read(connection, tenant_id, endpoint_id), secret
+
+
+def rotate_secret(
+    connection: Connection, tenant_id: UUID, endpoint_id: UUID, keys: Mapping[str, bytes], overlap: timedelta
+) -> tuple[Endpoint, str] | None:
+    """A new signing secret; None if there is no such endpoint.
+
+    The previous one signs beside it for `overlap`, so that a receiver can change over; any older one ends now.
+    """
+    touched = sa.update(webhook_endpoints).where(*_mine(tenant_id, endpoint_id)).values(updated_at=NOW)
+    if connection.execute(touched).rowcount == 0:
+        return None
+    last, until = webhook_secrets.c.expires_at, NOW + overlap
+    connection.execute(
+        sa.update(webhook_secrets)
+        .where(
+            webhook_secrets.c.tenant_id == tenant_id,
+            webhook_secrets.c.endpoint_id == endpoint_id,
+            sa.or_(last.is_(None), last > NOW),
+        )
+        .values(expires_at=sa.case((last.is_(None), until), else_=NOW))
+    )
+    secret = _add_secret(connection, tenant_id, endpoint_id, keys)
+    return _read(connection, tenant_id, endpoint_id), secret
 
 
 def find(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint | None:
@@ -198,6 +217,26 @@ def due_for_any_tenant(connection: Connection, limit: int) -> int:
     """Deliveries that are due, counted up to `limit`."""
     some = sa.select(sa.literal(1)).select_from(webhook_deliveries).where(sa.text(DUE)).limit(limit).subquery()
     return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
+def _add_secret(connection: Connection, tenant_id: UUID, endpoint_id: UUID, keys: Mapping[str, bytes]) -> str:
+    secret = new_secret()
+    sealed = seal(secret, keys, endpoint_id)
+    connection.execute(
+        sa.insert(webhook_secrets).values(
+            id=new_id(),
+            tenant_id=tenant_id,
+            endpoint_id=endpoint_id,
+            ciphertext=sealed.ciphertext,
+            key_id=sealed.key_id,
+            hint=f"{SECRET_PREFIX}…{secret[-4:]}",
+        )
+    )
+    return secret
+
+
+def _read(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint:
+    return _endpoint(connection.execute(sa.select(*_COLUMNS).where(*_mine(tenant_id, endpoint_id))).mappings().one())
 
 
 _LIVE = webhook_endpoints.c.deleted_at.is_(None)

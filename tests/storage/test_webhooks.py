@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -82,6 +83,39 @@ def test_the_secret_is_given_once_and_stored_encrypted(world: World) -> None:
     assert [unseal(sealed, KEYS, endpoint.id) for sealed in must_claim(world).secrets] == [secret]
 
 
+def test_a_rotated_secret_overlaps_with_the_one_before_for_as_long_as_asked(world: World) -> None:
+    tenant = world.tenant()
+    with world.database.transaction(tenant) as connection:
+        endpoint, first = webhooks.create(
+            connection, tenant, name="n", url="https://example.com/", event_types=tuple(EventType), keys=KEYS
+        )
+    second = rotate(world, tenant, endpoint, hours=24)
+    assert signing(world, tenant) == [second, first]
+    third = rotate(world, tenant, endpoint, hours=24)
+    assert signing(world, tenant) == [third, second], "only the previous one overlaps"
+    fourth = rotate(world, tenant, endpoint, hours=0)
+    assert signing(world, tenant) == [fourth]
+    rotated = find(world, tenant, endpoint)
+    assert rotated is not None
+    assert rotated.secret_hint.endswith(fourth[-4:])
+    assert rotated.updated_at > endpoint.updated_at
+
+
+def rotate(world: World, tenant: UUID, endpoint: Endpoint, hours: int) -> str:
+    with world.database.transaction(tenant) as connection:
+        rotated = webhooks.rotate_secret(connection, tenant, endpoint.id, KEYS, timedelta(hours=hours))
+    assert rotated is not None
+    return rotated[1]
+
+
+def signing(world: World, tenant: UUID) -> list[str]:
+    """The secrets that sign the next delivery."""
+    announce(world, tenant)
+    delivery = must_claim(world)
+    assert finish(world, delivery, OK, Delivered())
+    return [unseal(sealed, KEYS, delivery.endpoint_id) for sealed in delivery.secrets]
+
+
 def test_endpoints_are_listed_newest_first_in_pages(world: World) -> None:
     tenant = world.tenant()
     made = [register(world, tenant).id for _ in range(3)]
@@ -111,6 +145,7 @@ def test_another_tenants_endpoint_does_not_exist(world: World) -> None:
         assert webhooks.find(connection, mine, endpoint.id) is None
         assert webhooks.update(connection, mine, endpoint.id, Changes(name="x")) is None
         assert not webhooks.delete(connection, mine, endpoint.id)
+        assert webhooks.rotate_secret(connection, mine, endpoint.id, KEYS, timedelta()) is None
         assert webhooks.page(connection, mine, after=None, limit=9).endpoints == ()
     assert find(world, theirs, endpoint) == endpoint
 
