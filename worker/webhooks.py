@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from storage.database import Database
 from storage.deliveries import LEASE_SECONDS, Delivery
 from storage.secrets import UnreadableSecret, unseal
 from worker.egress import TOTAL_SECONDS, Egress
+
+log = logging.getLogger(__name__)
 
 USER_AGENT = "Kinema-Webhooks/1"
 
@@ -46,14 +49,27 @@ def _deliver(database: Database, delivery: Delivery, keys: Mapping[str, bytes], 
     attempt = _attempt(delivery, keys, egress)
     verdict = judge(attempt, delivery.attempts, random.uniform(-1, 1))  # noqa: S311 - spreads load, hides nothing
     with database.transaction(delivery.tenant_id) as connection:
-        return deliveries.finish(connection, delivery, attempt, verdict)
+        counted = deliveries.finish(connection, delivery, attempt, verdict)
+    log.info(
+        "webhook sent" if counted else "webhook sent after its lease was lost",
+        extra={
+            "event": delivery.public_id,
+            "endpoint": delivery.endpoint_id.hex,
+            "attempt": delivery.attempts,
+            "status": attempt.status,
+            "error": attempt.error,
+            "ms": attempt.duration_ms,
+        },
+    )
+    return counted
 
 
 def _attempt(delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> Attempt:
     """Signed at the moment of sending: receivers refuse a signature that is five minutes old."""
     try:
         signing = [unseal(sealed, keys, delivery.endpoint_id) for sealed in delivery.secrets]
-    except UnreadableSecret:
+    except UnreadableSecret as error:
+        log.error("a webhook cannot be signed", extra={"endpoint": delivery.endpoint_id.hex, "reason": str(error)})  # noqa: TRY400 - the reason says it all
         return Attempt(0, error=ErrorClass.SECRET)
     signed = headers(delivery.public_id, int(time.time()), delivery.body, signing)
     sent = signed | {"content-type": "application/json", "user-agent": USER_AGENT}

@@ -178,6 +178,42 @@ def test_an_answer_that_is_not_http_is_a_protocol_failure() -> None:
         assert post(LOCAL, f"http://127.0.0.1:{there.port}/").error is ErrorClass.PROTOCOL
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"\x00" * 100,
+        b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nbad header\x00: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\nzzz",
+    ],
+)
+def test_an_answer_that_breaks_the_rules_is_a_value_and_never_a_success(answer: bytes) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(answer)
+
+    with raw_server(serve) as there:
+        attempt = post(LOCAL, f"http://127.0.0.1:{there.port}/")
+    assert attempt.error in {ErrorClass.PROTOCOL, ErrorClass.CONNECTION, ErrorClass.HTTP}
+
+
+@pytest.mark.parametrize("body", [b"transfer-encoding: chunked\r\n\r\nzz\r\n", b"content-length: 99\r\n\r\nshort"])
+def test_a_broken_body_does_not_undo_a_success(body: bytes) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + body)
+
+    with raw_server(serve) as there:
+        attempt = post(LOCAL, f"http://127.0.0.1:{there.port}/")
+    assert (attempt.status, attempt.error) == (200, None)
+
+
 def drip(connection: socket.socket, first: bytes) -> None:
     connection.sendall(first)
     while True:
