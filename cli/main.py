@@ -37,6 +37,8 @@ COMMANDS = {
     "serve": Command("cli.serve", "run one process of the service"),
     "migrate": Command("cli.migrate", "bring the database's schema up to date"),
     "keys": Command("cli.keys", "issue API keys"),
+    "provenance": Command("cli.provenance", "make a development identity for signing results"),
+    "health": Command("cli.health", "say whether a process does its work"),
 }
 
 

@@ -33,7 +33,7 @@ def table(render_queue: str, render_workers: int) -> tuple[Row, ...]:
     """What runs, in the order in which it starts."""
     worker = ("serve", "worker", "--queue")
     return (
-        Row("moderator", ("serve", "moderator"), torch=True),
+        Row("moderator", ("serve", "moderator"), torch=True, health=("moderator", "/healthz")),
         Row("dispatcher", ("serve", "dispatcher")),
         Row("io_worker", (*worker, "screen,publish"), signs=True),
         Row("deliver_worker", (*worker, "deliver")),

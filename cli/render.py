@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from moderation import provenance
 
 # Every method of the client's videos resource warns that OpenAI switched its own server off.
-warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"openai|cli")
+warnings.filterwarnings("ignore", message="The Sora API is scheduled", category=DeprecationWarning)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -44,7 +45,8 @@ class System:
         """Signal every process of that name; the pids that were hit."""
         hit = self.pids(name)
         for pid in hit:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # dead already, and not yet noticed
+                os.kill(pid, number)
         return hit
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
