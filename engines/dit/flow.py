@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 SPREAD = 1.4  # deviation of the logit of t in training
 SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0
-NEAREST = 0.1  # smallest 1 - t in the velocity weight
+NEAREST = 0.3  # smallest 1 - t in the velocity weight: the sampler hardly visits later times
 
 
 def draw_times(count: int, tokens: int, generator: torch.Generator) -> Tensor:
     """Times for a training batch: a logit-normal law, centred lower the more tokens a clip has; stratified."""
-    centre = -1.4 - 0.5 * math.log(tokens / 196)
+    centre = -1.4 - 0.5 * math.log(max(tokens, 196) / 196)
     quantile = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
     return torch.sigmoid(centre + SPREAD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
 

@@ -1,5 +1,7 @@
 """Train from nothing: `python -m engines.dit.train autoencoder|transformer --minutes N --state DIR`.
 
+Then `python -m engines.dit.train export --state DIR` writes the weights that the engine loads.
+
 Both stages resume from DIR (`codec.pt`, `transformer.pt`), decay the learning rate over the minutes given, keep an
 exponential average of the weights, print a line of progress, and write sample grids next to the state.
 """
@@ -13,7 +15,7 @@ import argparse
 import os
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -21,14 +23,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from engines.dit import checkpoint as checkpoints
 from engines.dit import flow, train_codec, train_transformer
 from engines.dit.codec import Codec
 from engines.dit.config import Config
 from engines.dit.model import Transformer
 from engines.dit.text import Vocabulary
-from engines.dit.train_transformer import Pool
+from engines.dit.train_transformer import Lesson, Pool
 
-STILLS = 0.4  # share of steps on single frames where they are cheap: colours and layout come before motion
+FIRST = 96  # clips of a pool before it is used more than once
 GRID = 300  # steps between two looks
 GRID_PROMPTS = (
     "a red ball rolls left",
@@ -168,22 +171,21 @@ def train_denoiser(minutes: float, folder: Path) -> None:
     vocabulary = Vocabulary(train_transformer.words_of_grammar(config.text), config.text)
     model = Transformer(config, vocabulary.rows)
     run = Run(model, folder / "transformer.pt", minutes, rate=2e-3, decay=0.998)
+    torch._dynamo.config.recompile_limit = 64  # noqa: SLF001  # pyright: ignore - one program for each size
     for block in model.blocks:
         block.forward = torch.compile(block.forward, dynamic=False)
-    pools: dict[tuple[int, int], Pool] = defaultdict(lambda: Pool([], [], []))
+    pools: dict[Lesson, Pool] = defaultdict(lambda: Pool([], [], []))
     began, losses, drawn = run.step, dict[str, float](), time.monotonic()
     while run.clock.elapsed() < minutes:
         rng = Random(run.step * 7919 + 1)
         generator = torch.Generator().manual_seed(run.step)
-        size = train_transformer.size_at(run.clock.elapsed() / minutes, rng)
-        rows, window, pool = train_transformer.rows_for(size), config.transformer.window, pools[size]
-        train_transformer.fill(pool, codec, size, 16 if len(pool.captions) < 64 else max(1, rows // 4), rng)
-        if rng.random() < STILLS and size in ((80, 144), (144, 80)):
-            rows, window = 4 * rows, 1
-        batch = train_transformer.batch_of(pool, vocabulary, rows, window, rng)
+        lesson = train_transformer.lesson_at(run.clock.elapsed() / minutes, rng)
+        pool = pools[lesson]
+        train_transformer.fill(pool, codec, lesson, 16 if len(pool.captions) < FIRST else lesson.fresh, rng)
+        batch = train_transformer.batch_of(pool, vocabulary, lesson.rows, lesson.window, rng)
         loss = train_transformer.loss_of(model, batch, generator)
         norm = run.learn(loss)
-        name = f"{size[0]}x{size[1]}x{window}"
+        name = f"{min(lesson.size)}x{lesson.window}"
         losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
         if run.step % 25 == 0:
             pace = (time.monotonic() - drawn) / 25
@@ -215,6 +217,23 @@ def draw_grid(run: Run, config: Config, vocabulary: Vocabulary, codec: Codec, pa
     Image.fromarray((picture * 255).byte().permute(1, 2, 0).numpy()).save(path)
 
 
+def export(folder: Path, out: Path) -> None:
+    """Write the averaged weights of both stages as a checkpoint."""
+    config = Config()
+    codec = torch.load(folder / "codec.pt", weights_only=True)
+    transformer = torch.load(folder / "transformer.pt", weights_only=True)
+    empty = checkpoints.fresh(config, train_transformer.words_of_grammar(config.text))
+    empty.codec.load_state_dict(codec["average"])
+    empty.transformer.load_state_dict(transformer["average"])
+    card = {
+        "codec": {"steps": codec["step"], "minutes": round(codec["spent"], 1)},
+        "transformer": {"steps": transformer["step"], "minutes": round(transformer["spent"], 1)},
+    }
+    checkpoints.save(replace(empty, card=card), out)
+    sizes = {path.name: path.stat().st_size for path in sorted(out.glob("*.safetensors"))}
+    print(f"{sizes} in all {sum(sizes.values())} bytes, sha256 {checkpoints.digest(out)}")
+
+
 def psnr(squared: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of a mean squared error."""
     return -10 * torch.log10(squared).item()
@@ -223,12 +242,16 @@ def psnr(squared: Tensor) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=("autoencoder", "transformer"))
-    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("stage", choices=("autoencoder", "transformer", "export"))
+    parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--out", type=Path, default=checkpoints.WEIGHTS)
     parser.add_argument("--state", type=Path, required=True)
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked.state.mkdir(parents=True, exist_ok=True)
+    if asked.stage == "export":
+        export(asked.state, asked.out)
+        return
     {"autoencoder": train_autoencoder, "transformer": train_denoiser}[asked.stage](asked.minutes, asked.state)
 
 

@@ -26,24 +26,49 @@ from engines.dit.text import Vocabulary
 
 Size = tuple[int, int]  # height, width in pixels
 
-LATENTS = 8  # of a pooled clip: a window of 7 that begins the clip, or one that goes on
-FRAMES = 1 + 4 * (LATENTS - 1)
+WINDOW = 7  # latent frames of a clip; a pooled clip has one more
 POOL = 6000  # clips of one size
 OBJECT = 4.0  # extra weight of the object that matters
-PLAN: tuple[tuple[float, dict[Size, float]], ...] = (  # until this share of the time: odds of each size
-    (0.25, {(64, 112): 0.35, (112, 64): 0.15, (80, 144): 0.35, (144, 80): 0.15}),
-    (0.45, {(64, 112): 0.5, (112, 64): 0.25, (80, 144): 0.2, (144, 80): 0.05}),
-    (0.72, {(80, 144): 0.75, (144, 80): 0.25}),
-    (1.01, {(80, 144): 0.2, (144, 256): 0.45, (128, 224): 0.1, (256, 144): 0.15, (224, 128): 0.1}),
+SMALL, MIDDLE, NATIVE = (64, 112), (80, 144), (144, 256)
+PLAN: tuple[tuple[float, dict[tuple[Size, int], float]], ...] = (  # until this share of the time: odds of lessons
+    (0.25, {(MIDDLE, 1): 0.55, (SMALL, WINDOW): 0.45}),
+    (0.60, {(MIDDLE, 1): 0.25, (SMALL, WINDOW): 0.45, (MIDDLE, WINDOW): 0.30}),
+    (0.80, {(MIDDLE, 1): 0.10, (SMALL, WINDOW): 0.15, (MIDDLE, WINDOW): 0.60, (NATIVE, 1): 0.15}),
+    (1.01, {(MIDDLE, WINDOW): 0.30, (NATIVE, 1): 0.30, (NATIVE, WINDOW): 0.40}),
 )
+PORTRAIT = 0.3  # share of upright lessons
+TOKENS = 3200  # of a batch: a step takes about a second on one thread
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one step is about: pictures or clips, and their size."""
+
+    size: Size
+    window: int  # latent frames; 1 = still pictures, where colours and layout are learned cheaply
+
+    @property
+    def rows(self) -> int:
+        """Clips of a batch."""
+        return max(4, min(64, TOKENS * 256 // (self.size[0] * self.size[1] * self.window)))
+
+    @property
+    def frames(self) -> int:
+        """Frames to render for a clip of the pool: one more latent frame than the window, for clips that go on."""
+        return 1 if self.window == 1 else 1 + 4 * self.window
+
+    @property
+    def fresh(self) -> int:
+        """New clips for each step; stills cost next to nothing."""
+        return 16 if self.window == 1 else max(1, self.rows // 8)
 
 
 @dataclass(slots=True)
 class Pool:
     """Encoded clips of one size."""
 
-    latents: list[Tensor]  # [8,Z,h,w] bfloat16
-    weights: list[Tensor]  # [8,h,w] bfloat16, the loss weight
+    latents: list[Tensor]  # [8,Z,h,w] bfloat16, or [1,Z,h,w] for a still
+    weights: list[Tensor]  # [8|1,h,w] bfloat16, the loss weight
     captions: list[str]
     turn: int = 0
 
@@ -59,10 +84,11 @@ class Pool:
 
 
 @torch.no_grad()
-def fill(pool: Pool, codec: Codec, size: Size, count: int, rng: Random) -> None:
+def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> None:
     """Render and encode `count` new clips."""
     clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
-    video_BTCHW, mask_BTHW = draw(clips, FRAMES, *size, start=rng.choice((0.0, 0.0, rng.uniform(0, 8))))
+    later = 0.0 if lesson.window == 1 else rng.choice((0.0, 0.0, rng.uniform(0, 8)))
+    video_BTCHW, mask_BTHW = draw(clips, lesson.frames, *lesson.size, start=later)
     with torch.autocast("cpu", torch.bfloat16):
         latents_BLZhw = codec.encode(video_BTCHW).bfloat16()
     groups = torch.cat([mask_BTHW[:, :1].expand(-1, 3, -1, -1), mask_BTHW], 1)
@@ -127,18 +153,14 @@ def loss_of(model: Transformer, batch: Batch, generator: torch.Generator) -> Ten
     return flow.loss_of(clean, guess, time_B, batch.weight_BL1hw * (1 - mask))
 
 
-def size_at(share: float, rng: Random) -> Size:
-    """The size to train at when `share` of the time is over."""
+def lesson_at(share: float, rng: Random) -> Lesson:
+    """What to learn when `share` of the time is over."""
     odds = next(odds for until, odds in PLAN if share < until)
-    return rng.choices(list(odds), weights=list(odds.values()))[0]
+    (height, width), window = rng.choices(list(odds), weights=list(odds.values()))[0]
+    return Lesson((width, height) if rng.random() < PORTRAIT else (height, width), window)
 
 
 def words_of_grammar(config: TextConfig, captions: int = 20_000) -> list[str]:
     """The vocabulary: every word that the captions use."""
     split = Vocabulary((), config).split
     return sorted({word for seed in range(captions) for word in split(clip(HELD_OUT + seed).caption)})
-
-
-def rows_for(size: Size) -> int:
-    """Clips of a batch: as many as keep a step near a second."""
-    return max(4, min(16, 16 * 80 * 144 // (size[0] * size[1])))

@@ -34,7 +34,7 @@ def test_the_denoiser_learns_in_a_few_steps(networks: Checkpoint, tmp_path: Path
     words = train_transformer.words_of_grammar(SMALL.text, captions=200)
     fresh = checkpoints.fresh(SMALL, words)
     pool = train_transformer.Pool([], [], [])
-    train_transformer.fill(pool, networks.codec, (32, 48), 6, Random(0))
+    train_transformer.fill(pool, networks.codec, train_transformer.Lesson((32, 48), 7), 6, Random(0))
     run = train.Run(fresh.transformer, tmp_path / "dit.pt", minutes=10, rate=3e-3, decay=0.9)
     losses = []
     for step in range(60):
@@ -60,7 +60,7 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
 
 def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint) -> None:
     pool = train_transformer.Pool([], [], [])
-    train_transformer.fill(pool, networks.codec, (32, 48), 4, Random(0))
+    train_transformer.fill(pool, networks.codec, train_transformer.Lesson((32, 48), 7), 4, Random(0))
     batches = [train_transformer.batch_of(pool, networks.vocabulary, 8, 7, Random(seed)) for seed in range(40)]
     known = torch.cat([batch.mask_BL.sum(1) for batch in batches if batch.start == 0])
     assert 0.1 < (known == 1).float().mean() < 0.4
@@ -68,6 +68,14 @@ def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint) -> No
     assert {batch.start for batch in batches} == {0, 1}
     empty = torch.cat([(batch.rows_BNG == 0).all(2).all(1) for batch in batches])
     assert 0.02 < empty.float().mean() < 0.25
+
+
+def test_lessons_grow_from_stills_and_small_clips_to_native_clips() -> None:
+    first = {train_transformer.lesson_at(0.0, Random(seed)) for seed in range(50)}
+    last = {train_transformer.lesson_at(0.99, Random(seed)) for seed in range(50)}
+    assert max(max(lesson.size) for lesson in first) <= 144
+    assert {(144, 256), (256, 144)} <= {lesson.size for lesson in last if lesson.window == 7}
+    assert all(lesson.rows >= 4 for lesson in first | last)
 
 
 def test_a_checkpoint_says_what_it_is_and_loads_as_it_was_saved(networks: Checkpoint, tmp_path: Path) -> None:
