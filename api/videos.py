@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import Connection
 
 from api import bodies, schemas
 from api.bodies import Received
@@ -19,6 +18,7 @@ from domain import eta, ids
 from domain.errors import VIDEO_ERRORS, Conflict, InvalidRequest, NotFound
 from domain.lifecycle import ACTIVE, TERMINAL, State
 from storage import outputs, videos
+from storage.database import Connection
 from storage.lifecycle import Move, move
 from storage.videos import Video
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-import sqlalchemy as sa
-
 import migrations
 from runtime import settings
-from storage.bootstrap import bootstrap
+from storage.bootstrap import bootstrap, password_of
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
@@ -22,11 +20,11 @@ def run(_options: argparse.Namespace) -> int:
     if not loaded.owner_database_url:
         print("Set KINEMA_OWNER_DATABASE_URL: only the owner of the database may change its schema.", file=sys.stderr)
         return 2
-    password = sa.make_url(loaded.database_url).password
+    password = password_of(loaded.database_url)
     if not password:
         print("KINEMA_DATABASE_URL needs a password for the login role.", file=sys.stderr)
         return 2
-    bootstrap(loaded.owner_database_url, str(password))
+    bootstrap(loaded.owner_database_url, password)
     migrations.upgrade(loaded.owner_database_url)
     print("The schema is current.")
     return 0

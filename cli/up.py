@@ -83,6 +83,7 @@ def serve(supervisor: Supervisor, state: StateFile, options: argparse.Namespace)
     """Starts everything in order, says so, and keeps it running."""
     model = _model(options.model)
     supervisor.own_data()  # ends an earlier run's leftovers, which may hold the port
+    state.begin()
     if options.port is not None:
         ports.refuse_taken("API", options.port)
     stack = start(supervisor.data, supervisor)

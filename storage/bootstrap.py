@@ -37,6 +37,12 @@ def login_url(owner_url: str, login_password: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def password_of(url: str) -> str | None:
+    """The password that a database URL carries."""
+    password = sa.make_url(url).password
+    return None if password is None else str(password)
+
+
 def _create_role(connection: Connection, role: str, attributes: str) -> None:
     known = connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
     if known is None:

@@ -12,6 +12,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+# What the entrances need to know of the library: they hold a connection, and they meet its failures.
+__all__ = ["Connection", "Database", "DatabaseAway", "DatabaseError"]
+
+DatabaseError = SQLAlchemyError
+DatabaseAway = OperationalError
 
 POOL_SIZE = 20  # the same number as API threads: a thread never waits for a connection
 

@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 RING_TASK = "kinema.look"
+DELIVER = "deliver"  # the one queue that threads work off; the others are named after stages and render pools
 
 
 def broker(redis_url: str) -> Celery:

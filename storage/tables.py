@@ -329,7 +329,7 @@ webhook_deliveries = Table(
     _id("tenant_id"),
     _id("message_id"),
     _id("endpoint_id"),
-    _text("state"),  # pending, delivered, failed
+    _text("state"),  # pending, delivered, failed, cancelled
     Column("attempts", sa.SmallInteger, nullable=False, server_default="0"),
     _number("fence", default="0"),
     _time("next_at", now=True),

@@ -16,7 +16,7 @@ from celery import Celery, signals
 
 from runtime import logs
 from runtime.settings import Settings, load
-from storage.hints import broker
+from storage.hints import DELIVER, broker
 
 QUEUES_VARIABLE = "KINEMA_WORKER_QUEUES"  # set by the parent for its spawned children
 
@@ -28,7 +28,7 @@ app.conf.include = ["worker.tasks"]
 def serve(queues: Sequence[str], concurrency: int | None = None) -> None:
     """Work for these queues until SIGTERM. Does not return."""
     os.environ[QUEUES_VARIABLE] = ",".join(queues)
-    threads = list(queues) == ["deliver"]
+    threads = list(queues) == [DELIVER]
     app.conf.update(
         worker_pool="threads" if threads else "prefork",
         worker_concurrency=concurrency or (32 if threads else len(queues)),

@@ -13,13 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from domain.errors import Unavailable
 from runtime.settings import Settings
 from storage import housekeeping, leases, outputs, schedule, webhooks, workers
-from storage.database import Database
-from storage.hints import Bell, broker
+from storage.database import Database, DatabaseError
+from storage.hints import DELIVER, Bell, broker
 from storage.objects import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -99,7 +97,7 @@ class Dispatcher:
             ended = housekeeping.end_overdue_for_any_tenant(connection, BATCH)
             housekeeping.forget_expired_for_any_tenant(connection, BATCH)
         if ended:
-            self._bell.ring("deliver")
+            self._bell.ring(DELIVER)
 
     def sweep(self) -> None:
         """Delete objects that nobody may read any more."""
@@ -113,7 +111,7 @@ class Dispatcher:
         wanted: dict[str, int] = {}
         with self._database.transaction_for_any_tenant() as connection:
             for queue in workers.queues_for_any_tenant(connection):
-                if queue == "deliver":
+                if queue == DELIVER:
                     wanted[queue] = webhooks.due_for_any_tenant(connection, DELIVERERS)
                 elif idle := workers.idle_for_any_tenant(connection, queue):
                     wanted[queue] = schedule.waiting(connection, queue, idle)
@@ -122,7 +120,7 @@ class Dispatcher:
     def _perform(self, duty: _Duty) -> None:
         try:
             duty.perform()
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
             log.warning("the database does not answer", extra={"error": type(error).__name__})
         except Unavailable as error:

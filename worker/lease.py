@@ -8,10 +8,9 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from engines.protocol import Interrupted, Step
 from storage import leases
+from storage.database import DatabaseError
 from storage.schedule import Lease
 from worker.process import Process
 
@@ -86,7 +85,7 @@ class Pulse:
                     next_beat = time.monotonic() + settings.beat_seconds
                 else:
                     self._look()
-            except SQLAlchemyError as error:
+            except DatabaseError as error:
                 log.warning("the database does not answer; the work goes on", extra={"error": type(error).__name__})
             if self._lost.is_set():
                 return

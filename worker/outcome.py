@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection
-
 from domain.lifecycle import State
+from storage.database import Connection
 
 
 def _nothing(_: Connection) -> None:

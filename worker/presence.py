@@ -8,9 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from storage import workers
+from storage.database import DatabaseError
 from worker.process import Process
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class Presence:
             self._changed.clear()
             try:
                 self._report()
-            except SQLAlchemyError as error:
+            except DatabaseError as error:
                 log.warning("presence could not be reported", extra={"error": type(error).__name__})
             self._changed.wait(self._process.settings.beat_seconds)
 

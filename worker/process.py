@@ -18,7 +18,7 @@ from moderation.provenance import Notary
 from moderation.signing import local_identity
 from runtime.settings import Settings
 from storage.database import Database
-from storage.hints import Bell
+from storage.hints import DELIVER, Bell
 from storage.objects import ObjectStore
 from storage.workers import Worker
 
@@ -36,8 +36,8 @@ class Process:
 
     @cached_property
     def database(self) -> Database:
-        """A small pool: the work, its heartbeat and the presence report."""
-        return Database(self.settings.database_url, pool_size=4)
+        """A small pool: the work, its heartbeat, the presence report. Deliverers are many and hold none for long."""
+        return Database(self.settings.database_url, pool_size=12 if DELIVER in self.worker.queues else 4)
 
     @cached_property
     def store(self) -> ObjectStore:

@@ -4,53 +4,69 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from functools import cache
 from types import FrameType
 
 from celery import signals
 
-from storage.hints import RING_TASK
+from storage.hints import DELIVER, RING_TASK
 from worker import webhooks
 from worker.app import QUEUES_VARIABLE, app, settings
 from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
 
-
-@cache
-def _process() -> Process:
-    queues = tuple(os.environ[QUEUES_VARIABLE].split(","))
-    return Process(settings, app, queues)
+_lock = threading.RLock()  # thirty-two deliverers may ask at once
 
 
 @cache
-def _presence() -> Presence:
-    return Presence(_process())
+def _made() -> tuple[Process, Presence]:
+    process = Process(settings, app, tuple(os.environ[QUEUES_VARIABLE].split(",")))
+    return process, Presence(process)
+
+
+def _ours() -> tuple[Process, Presence]:
+    """What this process owns, made once."""
+    with _lock:
+        return _made()
 
 
 @app.task(name=RING_TASK)
 def look(queue: str) -> None:
     """Claim and run whatever waits in the queue."""
-    process = _process()
-    if queue == "deliver":
-        webhooks.deliver_due(process.database, settings.webhook_keys, allow_loopback=settings.webhook_allow_loopback)
+    process, presence = _ours()
+    if queue == DELIVER:
+        webhooks.deliver_due(
+            process.database,
+            settings.webhook_keys,
+            allow_loopback=settings.webhook_allow_loopback,
+            keep_going=lambda: not process.draining.is_set(),
+        )
     else:
-        work_off(process, _presence(), queue)
+        work_off(process, presence, queue)
 
 
 @signals.worker_process_init.connect  # pyright: ignore[reportUntypedFunctionDecorator] - celery's signals are untyped
 def begin(**_: object) -> None:
     """In a new child: listen for the drain signal, and say that a worker is there."""
     signal.signal(signal.SIGUSR2, _drain)
-    _presence()
+    _ours()
 
 
 def _drain(_number: int, _frame: FrameType | None) -> None:
-    _process().draining.set()
+    _ours()[0].draining.set()
 
 
 @signals.worker_ready.connect  # pyright: ignore[reportUntypedFunctionDecorator] - as above
 def begin_threads(**_: object) -> None:
     """Deliverers have no child; the worker itself is present."""
-    if os.environ[QUEUES_VARIABLE] == "deliver":
-        _presence()
+    if os.environ[QUEUES_VARIABLE] == DELIVER:
+        _ours()
+
+
+@signals.worker_shutting_down.connect  # pyright: ignore[reportUntypedFunctionDecorator] - as above
+def drain_threads(**_: object) -> None:
+    """Deliverers finish the message in hand and take no other."""
+    if os.environ[QUEUES_VARIABLE] == DELIVER:
+        _ours()[0].draining.set()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from domain import ids
 from domain.errors import NotFound
 from domain.lifecycle import State
 from moderation import frames
 from moderation.manifest import Facts, InputImage, prompt_digest
 from storage import outputs, verdicts, videos
+from storage.database import Connection
 from storage.outputs import CONTENT_TYPES, SUFFIXES, Kind, Output
 from storage.schedule import Lease
 from storage.videos import Rendering, Video

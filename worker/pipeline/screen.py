@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
 from domain.lifecycle import State
 from storage import verdicts
+from storage.database import Connection
 from storage.schedule import Lease
 from storage.videos import Video
 from worker import moderation

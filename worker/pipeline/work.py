@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
-
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import RUNS, STAGE_OF_WAITING, TERMINAL, Stage, State
 from engines.protocol import Interrupted
 from runtime.logs import bound
 from storage import leases, schedule, videos
+from storage.database import Connection, DatabaseAway
+from storage.hints import DELIVER
 from storage.lifecycle import Move, move
 from storage.schedule import Lease
 from storage.videos import Video
@@ -101,7 +100,7 @@ def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:
         try:
             with process.database.transaction(lease.tenant_id) as connection:
                 return _apply(connection, lease, outcome)
-        except OperationalError:
+        except DatabaseAway:
             if time.monotonic() > give_up_at:
                 log.exception("the outcome could not be written; the reaper will see to it")
                 return None
@@ -154,7 +153,7 @@ def _next_queues(process: Process, lease: Lease, after: State | None) -> tuple[s
     if after is None:
         return ()
     if after in TERMINAL:
-        return ("deliver",)
+        return (DELIVER,)
     stage = STAGE_OF_WAITING.get(after)
     if stage is None:
         return ()

@@ -1,0 +1,87 @@
+"""Asking the moderator. No answer is an outcome of its own, never an allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import httpx
+from pydantic import BaseModel, Field, ValidationError
+
+from moderation.policy import CATEGORIES, Action, Decision, worst
+
+UPSTREAM_POLICY = "upstream"  # of a moderator that only flags
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The moderator's decision on all texts together: the worst of them."""
+
+    action: Action
+    policy: str
+    model: str
+    scores: Mapping[str, float]  # every category, the highest of any text
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """No decision: ask again later, and in the end let a person decide. `reason` is for logs."""
+
+    reason: str
+
+
+class _Extra(BaseModel):
+    action: Action
+    policy: str
+    reasons: list[str] = []
+
+
+class _Result(BaseModel):
+    flagged: bool
+    category_scores: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    kinema: _Extra | None = None
+
+
+class _Answer(BaseModel):
+    model: str
+    results: list[_Result]
+
+
+def ask(url: str, texts: Sequence[str], timeout: float) -> Verdict | Unavailable:
+    """Have the texts judged by the moderator at the base `url`; any service that speaks OpenAI's shape will do.
+
+    One that answers without our extension is taken at its flag: flagged blocks. `timeout` is in seconds, per phase.
+    """
+    try:
+        # The moderator is part of the installation: an outside proxy has no business with prompts.
+        with httpx.Client(timeout=timeout, trust_env=False) as client:
+            response = client.post(f"{url.rstrip('/')}/v1/moderations", json={"input": list(texts)})
+        response.raise_for_status()
+        answer = _Answer.model_validate_json(response.content)
+    except httpx.HTTPError as error:
+        return Unavailable(f"{type(error).__name__}: {error}")
+    except ValidationError as error:
+        return Unavailable(f"not an answer: {error.error_count()} faults")
+    if len(answer.results) != len(texts):
+        return Unavailable(f"{len(answer.results)} results for {len(texts)} texts")
+    return _verdict(answer)
+
+
+def _verdict(answer: _Answer) -> Verdict:
+    whole = worst(_decision(result) for result in answer.results)
+    return Verdict(whole.action, _policy(answer), answer.model, whole.scores, whole.reasons)
+
+
+def _decision(result: _Result) -> Decision:
+    scores = {category: result.category_scores.get(category, 0.0) for category in CATEGORIES}
+    if result.kinema is not None:
+        return Decision(result.kinema.action, scores, tuple(result.kinema.reasons), result.kinema.policy)
+    action: Literal["block", "allow"] = "block" if result.flagged else "allow"
+    return Decision(action, scores, ("flagged",) if result.flagged else (), UPSTREAM_POLICY)
+
+
+def _policy(answer: _Answer) -> str:
+    extras = [result.kinema for result in answer.results if result.kinema is not None]
+    return extras[0].policy if extras else UPSTREAM_POLICY

@@ -1,0 +1,120 @@
+"""The moderator: one warm process that scores texts, speaking OpenAI's `POST /v1/moderations`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from moderation.classifier import Classifier
+from moderation.policy import CATEGORIES, THRESHOLDS, Decision, decide
+from moderation.prompts import findings
+
+MAX_TEXT = 32_000  # characters, the longest prompt
+MAX_INPUTS = 64
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class TextPart(BaseModel):
+    """A text among several inputs that are judged as one."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ImagePart(BaseModel):
+    """An image; understood, but refused, since nothing here can look at it."""
+
+    type: Literal["image_url"]
+    image_url: dict[str, Any]
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Moderation(BaseModel):
+    """OpenAI's request. `model` is accepted and ignored: this moderator has one."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input: (
+        Text | Annotated[list[Text], Field(max_length=MAX_INPUTS)] | Annotated[list[Part], Field(max_length=MAX_INPUTS)]
+    )
+    model: str | None = None
+
+
+class ImagesNotSupported(Exception):
+    """The request holds an image, and no image classifier is configured."""
+
+
+def serve(host: str, port: int) -> None:
+    """Load the classifier, then answer until SIGTERM. The port opens only when the first answer can be given."""
+    app = create_app(Classifier())
+    uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False)).run()
+
+
+def create_app(classifier: Classifier) -> FastAPI:
+    """The application around a loaded classifier."""
+    app = FastAPI(title="Kinema moderator", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ImagesNotSupported, _no_images)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction] - the router holds it
+        return {"status": "ok", "model": classifier.name}
+
+    @app.post("/v1/moderations")
+    def moderations(request: Moderation) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - the same
+        results = [_result(decide(findings(text), classifier.score(text))) for text in _texts(request)]
+        return {"id": f"modr-{uuid.uuid4().hex}", "model": classifier.name, "results": results}
+
+    return app
+
+
+def _texts(request: Moderation) -> list[str]:
+    """One text per result: parts of a list are one input together, strings of a list are one each."""
+    if isinstance(request.input, str):
+        return [request.input]
+    parts = [part for part in request.input if not isinstance(part, str)]
+    if any(isinstance(part, ImagePart) for part in parts):
+        raise ImagesNotSupported
+    if parts:
+        return ["\n".join(part.text for part in parts if isinstance(part, TextPart))]
+    return [text for text in request.input if isinstance(text, str)]
+
+
+def _result(decision: Decision) -> dict[str, Any]:
+    """One of OpenAI's results, and under `kinema` what their shape has no place for."""
+    flags = {category: decision.scores[category] >= THRESHOLDS[category].review for category in CATEGORIES}
+    return {
+        "flagged": decision.flagged,
+        "categories": flags,
+        "category_scores": _rounded(decision.scores),
+        "category_applied_input_types": {category: ["text"] for category in CATEGORIES},
+        "kinema": {"action": decision.action, "reasons": list(decision.reasons), "policy": decision.policy},
+    }
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {category: round(scores[category], 6) for category in CATEGORIES}
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    first: Mapping[str, Any] = error.errors()[0] if isinstance(error, RequestValidationError) else {}
+    return _refusal(f"Invalid request: {first.get('msg', 'it cannot be read')}.", "invalid_value")
+
+
+def _no_images(_request: Request, _error: Exception) -> JSONResponse:
+    return _refusal("No image classifier is configured; send text only.", "images_not_supported")
+
+
+def _refusal(message: str, code: str) -> JSONResponse:
+    body = {"message": message, "type": "invalid_request_error", "param": "input", "code": code}
+    return JSONResponse({"error": body}, 400)
