@@ -112,7 +112,8 @@ def checks() -> list[tuple[str, list[str]]]:
         ("architecture", [str(PYTHON), "-m", "pytest", "-q", "tests/architecture"]),
     ]
     if (ROOT / "docker-compose.yml").exists():
-        found.append(("compose file", [str(tools / "docker-compose"), "config", "--quiet"]))
+        found.append(("compose file", [str(tools / "docker-compose"), "config", "--quiet", "--no-interpolate"]))
+        found.append(("yaml", [str(tools / "yamllint"), "--strict", "."]))
     if images := sorted(ROOT.glob("infra/docker/*Dockerfile*")):
         found.append(("container images", [str(tools / "hadolint"), *map(str, images)]))
     return found
