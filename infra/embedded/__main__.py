@@ -47,6 +47,8 @@ def main() -> int:
 
 
 def _serve(supervisor: Supervisor, state: StateFile) -> None:
+    supervisor.own_data()
+    state.begin()
     stack = start(supervisor.data, supervisor)
     state.publish({"endpoints": stack.endpoints.as_json(), "app_password": stack.credentials.postgres_app})
     print(f"ready: {state.path}", flush=True)

@@ -28,10 +28,15 @@ class StateFile:
         self._facts = dict(facts)
         self._write()
 
-    def remove(self) -> None:
-        """Says that nothing runs any more."""
-        self._facts = {}
+    def begin(self) -> None:
+        """Removes what a killed predecessor left; only for whoever owns the data directory."""
         self.path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Says that nothing runs any more, if we ever said that something does: the file may be another's."""
+        if self._facts:
+            self._facts = {}
+            self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         write_private_json(self.path, {**self._facts, "processes": self._processes})

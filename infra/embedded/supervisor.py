@@ -22,6 +22,7 @@ from types import FrameType
 
 from infra.embedded import leftovers
 from infra.embedded.errors import StackError, explain, explain_os_error, tail
+from infra.embedded.guard import Guard
 from infra.embedded.private import private_directory
 from infra.embedded.process import Program, kill_group, signal_process, spawn
 
@@ -88,6 +89,7 @@ class Supervisor:
         self._stages: list[list[_Slot]] = []
         self._end = threading.Event()
         self._lock: int | None = None
+        self._guard = Guard()
 
     def own_data(self) -> None:
         """Takes the directory's lock and ends what a killed predecessor left running. Raises StackError, OSError."""
@@ -154,6 +156,7 @@ class Supervisor:
             self._stages.pop()
         if self._lock is not None:
             self._changed()
+            self._guard.dismiss()
             os.close(self._lock)
             self._lock = None
 
@@ -225,6 +228,14 @@ class Supervisor:
         code = slot.process.returncode if slot.process is not None else None
         print(f"{slot.program.name} died (exit {code}); starting it again", file=sys.stderr, flush=True)
 
+    def _orphans(self) -> dict[int, signal.Signals]:
+        """What would be left if this process were killed now, and how to ask each to end."""
+        return {
+            slot.process.pid: slot.program.orphan_signal
+            for slot in self._slots()
+            if slot.process is not None and not slot.died
+        }
+
     def _slots(self) -> list[_Slot]:
         return [slot for stage in self._stages for slot in stage]
 
@@ -232,6 +243,7 @@ class Supervisor:
         """Tells the world; a full disk must not end the supervision."""
         groups = self.processes()
         try:
+            self._guard.watch(self._orphans())
             leftovers.remember(self.data / "pids.json", [pid for pids in groups.values() for pid in pids])
             if self._on_change is not None:
                 self._on_change(groups)

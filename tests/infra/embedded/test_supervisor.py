@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from infra.embedded.private import read_json
 from infra.embedded.process import Program, spawn
 from infra.embedded.state_file import StateFile
 from infra.embedded.supervisor import Stopped, Supervisor
-from tests.infra.embedded.keeper import eventually, gone
+from tests.infra.embedded.keeper import ROOT, eventually, gone
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
@@ -166,6 +167,42 @@ def test_programs_may_share_a_name_in_the_state_file_which_follows_every_change(
         state.remove()
         one.stop()
     assert not state.path.exists()
+
+
+def test_not_even_the_children_of_a_process_outlive_a_killed_supervisor(tmp_path: Path) -> None:
+    child = "import os, pathlib, time; pathlib.Path('child').write_text(str(os.getpid())); time.sleep(60)"
+    code = (
+        "import os, pathlib, sys\n"
+        "from infra.embedded.process import Program\n"
+        "from infra.embedded.supervisor import Supervisor\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"argv = (sys.executable, '-c', {PARENT.format(child=child)!r})\n"
+        "supervisor = Supervisor(folder / 'data')\n"
+        "supervisor.start([Program('parent', argv, dict(os.environ), folder / 'log', folder)])\n"
+        "supervisor.run()\n"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    eventually((tmp_path / "child").read_text)
+    orphan = int((tmp_path / "child").read_text())
+    parents = [int(pid) for pid in read_json(tmp_path / "data" / "pids.json")]
+    launcher.kill()
+    launcher.wait()
+    eventually(lambda: gone([orphan, *parents]), within=5)
+
+
+def test_the_guard_is_replaced_when_somebody_kills_it(tmp_path: Path, supervisor: Supervisor) -> None:
+    sleeper = "import time; time.sleep(60)"
+    supervisor.start([program(tmp_path, "one", sleeper)])
+    first = supervisor._guard._process
+    assert first is not None
+    first.kill()
+    first.wait()
+    supervisor.start([program(tmp_path, "two", sleeper)])
+    second = supervisor._guard._process
+    assert second is not None
+    assert second.poll() is None
+    supervisor.stop()
+    assert gone([second.pid])
 
 
 def test_a_predecessor_that_left_processes_behind_is_cleaned_up(tmp_path: Path) -> None:

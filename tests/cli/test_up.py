@@ -1,0 +1,119 @@
+"""`kinema up` as users run it: everything starts, what dies comes back, a signal ends all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.infra.embedded.keeper import ROOT, eventually, gone
+
+GROUPS = {
+    *("api", "dispatcher", "moderator", "io_worker", "deliver_worker", "render_worker"),
+    *("postgres", "valkey", "seaweedfs"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The launcher and what it said."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    said: dict[str, Any]
+
+    def file(self) -> dict[str, Any]:
+        return json.loads((self.data / "up.json").read_text())
+
+    def get(self, path: str, key: str) -> int:
+        """The status of a request to the API."""
+        return httpx.get(f"{self.said['base_url']}{path}", headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+@contextlib.contextmanager
+def up(data: Path, *options: str) -> Iterator[Up]:
+    command = [sys.executable, "-m", "cli.main", "up", "--data", str(data), "--model", "testcard", "--json", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Up(process, data, json.loads(process.stdout.readline()))
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=25)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One system for the tests that leave it running."""
+    with up(tmp_path_factory.mktemp("up") / "data") as one:
+        yield one
+
+
+def test_it_says_on_one_line_what_up_json_says(running: Up) -> None:
+    written = running.file()
+    processes = written.pop("processes")
+    assert written == running.said
+    assert set(processes) == GROUPS
+    assert running.said["base_url"].endswith("/v1")
+    assert running.said["webhook_loopback"] is True
+    assert Path(running.said["trust_root"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
+    assert stat.S_IMODE((running.data / "up.json").stat().st_mode) == 0o600
+
+
+def test_the_key_that_it_gives_opens_the_api_and_another_does_not(running: Up) -> None:
+    assert running.get("/models", running.said["api_key"]) == 200
+    assert running.get("/models", "sk_kinema_wrong") == 401
+
+
+@pytest.mark.parametrize("group", ["render_worker", "dispatcher", "api", "moderator"])
+def test_what_dies_is_back_within_two_seconds(running: Up, group: str) -> None:
+    eventually(lambda: len(running.file()["processes"][group]) == 1)
+    (victim,) = running.file()["processes"][group]
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: running.file()["processes"][group] not in ([], [victim]), within=2.0)
+    eventually(lambda: running.get("/models", running.said["api_key"]) == 200, within=20)
+
+
+def test_a_second_one_on_the_same_data_is_refused_and_disturbs_nothing(running: Up) -> None:
+    before = running.file()
+    command = [sys.executable, "-m", "cli.main", "up", "--data", str(running.data)]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    assert second.returncode == 1
+    assert f"already runs on {running.data}" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert running.file() == before
+
+
+def test_a_signal_ends_everything_in_time_and_the_next_start_has_the_same_address_and_key(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with up(data, "--render-workers", "2") as first:
+        pids = [pid for group in first.file()["processes"].values() for pid in group]
+        assert len(first.file()["processes"]["render_worker"]) == 2
+        begun = monotonic()
+        first.process.send_signal(signal.SIGTERM)
+        assert first.process.wait(timeout=25) == 0
+        assert monotonic() - begun < 20
+        assert gone(pids)
+        assert not (data / "up.json").exists()
+    with up(data) as second:
+        assert second.said == first.said
+        assert second.get("/models", second.said["api_key"]) == 200
+
+
+def test_a_launcher_that_was_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    with up(tmp_path / "data") as one:
+        pids = [pid for group in one.file()["processes"].values() for pid in group]
+        one.process.kill()
+        eventually(lambda: gone(pids), within=10)
