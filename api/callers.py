@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from storage import keys
 from storage.database import Database
@@ -17,16 +17,19 @@ MOST_REMEMBERED = 10_000
 class KeyRing:
     """Looks keys up, and keeps the answers for a few seconds. Threads share it; a lost entry costs one look-up."""
 
-    def __init__(self, database: Database, peppers: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, database: Database, peppers: Mapping[str, bytes], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
         self._peppers = peppers
+        self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
 
     def identify(self, key: str) -> Caller | None:
         """None if the key is nobody's, expired or revoked. Refusals are not remembered: a new key works at once."""
         name = hashlib.sha256(key.encode()).digest()
         until, caller = self._known.get(name, (0.0, None))
-        if caller is not None and time.monotonic() < until:
+        if caller is not None and self._clock() < until:
             return caller
         with self._database.transaction_for_any_tenant() as connection:
             caller = keys.identify_for_any_tenant(connection, key, self._peppers)
@@ -37,4 +40,4 @@ class KeyRing:
     def _remember(self, name: bytes, caller: Caller) -> None:
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
-        self._known[name] = (time.monotonic() + REMEMBER_SECONDS, caller)
+        self._known[name] = (self._clock() + REMEMBER_SECONDS, caller)

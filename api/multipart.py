@@ -34,6 +34,7 @@ def read(content_type: str, file: IO[bytes]) -> dict[str, Any]:
     """Fields as text, nested by their brackets; files as Upload. Raises InvalidRequest."""
     found: dict[str, Any] = {}
     count = 0
+    complete = False
 
     def add(name: bytes | None, value: str | Upload) -> None:
         nonlocal count
@@ -49,12 +50,17 @@ def read(content_type: str, file: IO[bytes]) -> dict[str, Any]:
     def on_file(part: File) -> None:
         add(part.field_name, Upload(cast("BytesIO", part.file_object).getvalue()))
 
+    def on_end() -> None:
+        nonlocal complete
+        complete = True
+
     _, options = parse_options_header(content_type)
     try:
         parser = FormParser(
             "multipart/form-data",
             on_field,
             on_file,
+            on_end,
             boundary=options.get(b"boundary"),
             config={"MAX_MEMORY_FILE_SIZE": float("inf")},
         )
@@ -62,7 +68,9 @@ def read(content_type: str, file: IO[bytes]) -> dict[str, Any]:
             parser.write(chunk)
         parser.finalize()
     except FormParserError:
-        raise InvalidRequest("We could not parse the multipart form of your request.") from None
+        complete = False
+    if not complete:
+        raise InvalidRequest("We could not parse the multipart form of your request.")
     return found
 
 
@@ -77,7 +85,7 @@ def _text(value: bytes, name: bytes | None) -> str:
 def _path(name: str) -> list[str]:
     match = _NAME.fullmatch(name)
     path = [] if match is None else [match[1], *_BRACKET.findall(match[2])]
-    if not 1 <= len(path) <= MOST_DEPTH:
+    if not 1 <= len(path) <= MOST_DEPTH or "[][]" in name:
         raise InvalidRequest("A part of the form has a malformed name.", param=name[:64])
     return path
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
 from api.app import create_app
+from infra.embedded.postgres import LOGIN
 from runtime.settings import Secret, Settings
 from storage import keys, tenants
 from storage.database import Database
 from storage.objects import ObjectStore
+from storage.tables import LIVING
 from tests.fixtures.run import RunningStack
+from tests.fixtures.servers import VALKEY_DATABASES, _own_database, _with_user, _worker_number
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +37,43 @@ class Tenant:
     key: str
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def owner_url(stack: RunningStack, template: str) -> Iterator[str]:
+    """One database for all tests of the API; `clean` makes it quiet in between."""
+    yield from _own_database(stack, template)
+
+
+@pytest.fixture(scope="session")
+def database_url(stack: RunningStack, owner_url: str) -> str:
+    return _with_user(owner_url, LOGIN, stack.app_password)
+
+
+@pytest.fixture(scope="session")
+def redis_url(stack: RunningStack) -> str:
+    return f"{stack.endpoints.redis_url.rsplit('/', 1)[0]}/{1 + _worker_number() % VALKEY_DATABASES}"
+
+
+LEFT_BEHIND = [
+    f"UPDATE videos SET state = 'cancelled' WHERE {LIVING}",  # noqa: S608 - our own states
+    "UPDATE tenant_sched SET running = 0, asleep = true",
+    "UPDATE attempts SET ended_at = ended_at - interval '2 days' WHERE ended_at > now() - interval '1 day'",
+    "DELETE FROM workers",
+    "DELETE FROM queue_snapshots",
+]
+
+
+@pytest.fixture(autouse=True)
+def clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave nothing to claim and nobody to wait behind. Each test has a tenant of its own, so other rows may stay."""
+    opened: Database | None = request.getfixturevalue("database") if "database" in request.fixturenames else None
+    yield
+    if opened is not None:
+        with opened.transaction_for_any_tenant() as connection:
+            for statement in LEFT_BEHIND:
+                connection.execute(sa.text(statement))
+
+
+@pytest.fixture(scope="session")
 def settings(stack: RunningStack, database_url: str, redis_url: str, object_store: ObjectStore) -> Settings:
     at = stack.endpoints
     return Settings(
@@ -48,14 +88,6 @@ def settings(stack: RunningStack, database_url: str, redis_url: str, object_stor
         webhook_key=Secret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         max_upload_bytes=1_000_000,
     )
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """The tests' own connections: what a worker or an operator would do."""
-    opened = Database(database_url, pool_size=2)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -74,10 +106,24 @@ def tenant(new_tenant: Callable[[str], Tenant]) -> Tenant:
     return new_tenant("alice")
 
 
+@pytest.fixture(scope="session")
+def running(settings: Settings) -> Iterator[TestClient]:
+    """One application for all tests, in its lifespan."""
+    with TestClient(create_app(settings), follow_redirects=False) as client:
+        yield client
+
+
 @pytest.fixture
-def app(settings: Settings) -> Iterator[TestClient]:
-    """The application without a key: raw requests, no retries, no redirects."""
-    with TestClient(create_app(settings), raise_server_exceptions=False, follow_redirects=False) as client:
+def app(running: TestClient) -> TestClient:
+    """Raw requests without a key."""
+    running.headers.pop("authorization", None)
+    return running
+
+
+@pytest.fixture
+def fresh_app(settings: Settings) -> Iterator[TestClient]:
+    """An application that has seen nothing yet: no counts, no snapshots."""
+    with TestClient(create_app(settings)) as client:
         yield client
 
 

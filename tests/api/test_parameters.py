@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import parameters
+from api.multipart import Upload
+from domain import catalogue
+from domain.errors import InvalidRequest
+from domain.video import Request, Size
+
+MODEL = catalogue.load(Path("models.toml")).find("sora-2")
+
+
+def parse(**values: Any) -> Request:
+    parameters.check_names(values)
+    return parameters.request(values, MODEL)
+
+
+def test_a_prompt_is_enough() -> None:
+    assert parse(prompt="a ball") == Request("sora-2", "a ball", 4, Size(720, 1280))
+
+
+def test_text_of_a_form_and_numbers_of_json_mean_the_same() -> None:
+    typed = parse(prompt="x", seconds=8, seed=2**63 - 1, steps=16, guidance=3)
+    text = parse(prompt="x", seconds="8", seed=str(2**63 - 1), steps="16", guidance="3.0")
+    assert typed == text == Request("sora-2", "x", 8, Size(720, 1280), seed=2**63 - 1, steps=16, guidance=3.0)
+
+
+WRONG: list[tuple[dict[str, Any], str, str, str]] = [
+    ({}, "prompt", "missing_required_parameter", "Missing required parameter: 'prompt'."),
+    ({"prompt": " "}, "prompt", "string_below_min_length", "must not be empty"),
+    ({"prompt": "x" * 32_001}, "prompt", "string_above_max_length", "at most 32000 characters, got 32001"),
+    ({"prompt": 5}, "prompt", "invalid_type", "expected a string, but got an integer instead"),
+    ({"prompt": ["x"]}, "prompt", "invalid_type", "but got an array"),
+    ({"prompt": Upload(b"")}, "prompt", "invalid_type", "but got a file"),
+    ({"model": {}}, "model", "invalid_type", "but got an object"),
+    (
+        {"seconds": "5"},
+        "seconds",
+        "invalid_value",
+        "Invalid value: '5'. Supported values are: '4', '8', and '12'.",
+    ),
+    ({"seconds": "four"}, "seconds", "invalid_value", "Invalid value: 'four'"),
+    ({"seconds": "04"}, "seconds", "invalid_value", "Invalid value: '04'"),
+    ({"seconds": 4.0}, "seconds", "invalid_type", "but got a number"),
+    ({"seconds": True}, "seconds", "invalid_type", "but got a boolean"),
+    ({"size": "1x1"}, "size", "invalid_value", "Supported values are: '720x1280', '1280x720'"),
+    ({"size": 720}, "size", "invalid_type", "but got an integer"),
+    ({"seed": -1}, "seed", "invalid_value", "seed must be from 0"),
+    ({"seed": 2**63}, "seed", "invalid_value", "seed must be from 0"),
+    ({"seed": "3.5"}, "seed", "invalid_type", "expected an integer, but got a string"),
+    ({"seed": False}, "seed", "invalid_type", "but got a boolean"),
+    ({"steps": 33}, "steps", "invalid_value", "steps must be from 4 to 32"),
+    ({"guidance": "high"}, "guidance", "invalid_type", "expected a number"),
+    ({"guidance": "nan"}, "guidance", "invalid_type", "expected a number"),
+    ({"guidance": "inf"}, "guidance", "invalid_value", "guidance must be from 0 to 30"),
+    ({"guidance": 10**400}, "guidance", "invalid_type", "expected a number"),
+    ({"guidance": True}, "guidance", "invalid_type", "but got a boolean"),
+    ({"metadata": "x"}, "metadata", "invalid_type", "expected an object, but got a string"),
+    ({"metadata": {"n": 1}}, "metadata.n", "invalid_type", "expected a string, but got an integer"),
+    ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "invalid_value", "at most 16 keys"),
+    ({"metadata": {"k" * 65: ""}}, "metadata", "invalid_value", "1 to 64 characters"),
+    ({"metadata": {"": ""}}, "metadata", "invalid_value", "1 to 64 characters"),
+    ({"metadata": {"k": "v" * 513}}, "metadata", "invalid_value", "at most 512"),
+    ({"sedd": 1}, "sedd", "unknown_parameter", "Unknown parameter: 'sedd'."),
+]
+
+
+@pytest.mark.parametrize(("values", "param", "code", "message"), WRONG)
+def test_a_refusal_names_its_parameter(values: dict[str, Any], param: str, code: str, message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(**({"prompt": "x"} if values else {}) | values)
+    assert (refused.value.param, refused.value.code) == (param, code)
+    assert message in refused.value.message
+
+
+def test_metadata_at_its_limits_is_taken() -> None:
+    metadata = {"k" * 62 + f"{n:02}": "v" * 512 for n in range(16)}
+    assert parse(prompt="x", metadata=metadata).metadata == metadata
+
+
+@pytest.mark.parametrize("name", sorted(parameters.UNSUPPORTED))
+def test_what_is_not_supported_yet_is_refused_and_never_ignored(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"'{name}' is not supported yet") as refused:
+        parse(prompt="x", **{name: "1"})
+    assert (refused.value.param, refused.value.code) == (name, "unsupported_parameter")
