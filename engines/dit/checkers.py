@@ -47,6 +47,7 @@ def background(video_TCHW: Tensor) -> str:
 
 def object_mask(video_TCHW: Tensor) -> Tensor:
     """Pixels unlike their row's usual colour: [T,H,W] of 0 and 1."""
+    video_TCHW = video_TCHW.contiguous()  # torch 2.13 returns garbage for the median of an expanded tensor
     usual = video_TCHW.median(0).values.median(-1, keepdim=True).values
     return ((video_TCHW - usual).abs().amax(1) > DIFFERENT).float()
 
