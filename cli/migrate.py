@@ -1,4 +1,4 @@
-"""`kinema migrate`: make the roles and bring the schema up to date; safe to run again and by several at once."""
+"""`kinema migrate`: roles, schema and bucket as this version needs them; safe to run again and by several at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import migrations
 from runtime import settings
 from storage.bootstrap import bootstrap, password_of
+from storage.objects import ObjectStore
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
@@ -26,5 +27,13 @@ def run(_options: argparse.Namespace) -> int:
         return 2
     bootstrap(loaded.owner_database_url, password)
     migrations.upgrade(loaded.owner_database_url)
-    print("The schema is current.")
+    store = ObjectStore(
+        loaded.s3_endpoint_url or None,
+        loaded.s3_access_key,
+        loaded.s3_secret_key,
+        loaded.s3_bucket,
+        region=loaded.s3_region,
+    )
+    store.ensure_bucket()
+    print("Schema and bucket are current.")
     return 0

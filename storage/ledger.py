@@ -14,15 +14,15 @@ from storage.tables import ledger, quotas
 
 
 def hold(connection: Connection, tenant_id: UUID, video_id: UUID, price_micros: int) -> None:
-    """Set the price aside. Raises QuotaExceeded when the tenant's limit does not cover it."""
+    """Set the price aside. Raises QuotaExceeded, on which the caller's transaction must end, beyond the limit."""
     _write(connection, tenant_id, video_id, [opening(price_micros)])
-    limit = sa.select(quotas.c.limit_micros).where(quotas.c.tenant_id == tenant_id)
-    taken = connection.execute(
+    within = connection.scalar(
         sa.update(quotas)
-        .where(quotas.c.tenant_id == tenant_id, quotas.c.used_micros + price_micros <= quotas.c.limit_micros)
+        .where(quotas.c.tenant_id == tenant_id)
         .values(used_micros=quotas.c.used_micros + price_micros)
+        .returning(quotas.c.used_micros <= quotas.c.limit_micros)
     )
-    if taken.rowcount == 0 and connection.scalar(limit) is not None:
+    if within is False:  # None: a tenant without a limit has no row
         raise QuotaExceeded("You exceeded your current quota, please check your plan and billing details.")
 
 
