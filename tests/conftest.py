@@ -6,7 +6,6 @@ from tests.fixtures.videos import database, world
 
 __all__ = [
     "database",
-    "world",
     "database_url",
     "empty_database_url",
     "object_store",
@@ -16,4 +15,5 @@ __all__ = [
     "redis_url",
     "stack",
     "template",
+    "world",
 ]

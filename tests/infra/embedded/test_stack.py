@@ -108,6 +108,21 @@ def test_a_second_launcher_on_the_same_data_is_refused_with_a_sentence(keeper: K
     remember(keeper.endpoints, "undisturbed")
 
 
+def test_servers_that_the_user_runs_are_used_and_none_is_started(
+    keeper: Keeper, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in keeper.endpoints.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KINEMA_DATABASE_URL", keeper.endpoints.owner_database_url)
+    stack = start(data)
+    try:
+        assert stack.supervisor.processes() == {}
+        remember(stack.endpoints, "on foreign ground")
+        assert remembered(keeper.endpoints, "on foreign ground") == ALL
+    finally:
+        stack.stop()
+
+
 def test_secrets_are_for_their_owner_only_and_no_command_line_shows_them(keeper: Keeper) -> None:
     data = keeper.data
     for path in (data / "secrets" / "stack.json", data / "stack.json", data / "valkey" / "valkey.conf"):
