@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import warnings
 from io import BytesIO
 from typing import Any, cast
 from uuid import UUID
@@ -26,6 +27,7 @@ _ORIENTATION, _ON_ITS_SIDE = 0x0112, {5, 6, 7, 8}
 _DATA_URL = re.compile(r"data:image/(?:jpeg|jpg|png|webp);base64,", re.ASCII | re.IGNORECASE)
 
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # refused, not logged
 
 
 def first_frame(values: dict[str, Any], size: Size) -> bytes | None:
@@ -99,13 +101,15 @@ def _of_url(url: Any) -> bytes:
 
 
 def _check_size(image: Image.Image, size: Size) -> None:
-    width, height = image.size
-    if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
-        width, height = height, width
-    if (width, height) != (size.width, size.height):
-        mismatch = InvalidRequest("Inpaint image must match the requested width and height")
-        mismatch.code = None  # as OpenAI answers it
-        raise mismatch
+    """By the header first: asking for the orientation may already decode the whole picture."""
+    asked = (size.width, size.height)
+    if image.size in {asked, asked[::-1]}:
+        turned = image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        if (image.size[::-1] if turned else image.size) == asked:
+            return
+    mismatch = InvalidRequest("Inpaint image must match the requested width and height")
+    mismatch.code = None  # as OpenAI answers it
+    raise mismatch
 
 
 def _encode(image: Image.Image) -> bytes:

@@ -155,10 +155,16 @@ def test_every_kind_of_pixel_becomes_rgb(mode: str) -> None:
         assert (image.mode, image.size) == ("RGB", (256, 144))
 
 
-def test_a_huge_picture_is_refused_by_its_header() -> None:
-    header = picture("PNG", size=(60_000, 1), mode="1")
-    with pytest.raises(InvalidRequest):
-        inputs.clean(header, SIZE)
+def test_the_size_is_judged_by_the_header_before_anything_is_decoded() -> None:
+    broken = picture("PNG", size=(4000, 4000), mode="L")[:60]
+    with pytest.raises(InvalidRequest, match="must match"):
+        inputs.clean(broken, SIZE)
+
+
+@pytest.mark.parametrize("size", [(4100, 4100), (6000, 6000)])
+def test_a_huge_picture_is_not_even_measured(size: tuple[int, int]) -> None:
+    with pytest.raises(InvalidRequest, match="could not be read"):
+        inputs.clean(picture("PNG", size=size, mode="1"), SIZE)
 
 
 def test_an_input_whose_video_is_refused_is_left_to_the_sweeper(client: OpenAI, world: World, tenant: Tenant) -> None:
