@@ -34,7 +34,7 @@ def test_a_rank_is_counted_along_the_index_of_claimable_videos(world: World) -> 
         assert video is not None
         plans: list[str] = []
 
-        def explain(conn: sa.Connection, clause: object, multi: object, params: object, options: object) -> None:
+        def explain(conn: sa.Connection, clause: object, *_: object) -> None:
             if not plans and "count" in str(clause):
                 plans.append("")
                 text = clause.compile(conn, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
