@@ -5,6 +5,7 @@ Brackets lose the borders between the objects of a list: a new object begins whe
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -21,6 +22,7 @@ CHUNK_BYTES = 1 << 18
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
 _LIST = ""  # the key in `[]`
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a client's mistakes are told to the client
 
 
 @dataclass(frozen=True, slots=True)

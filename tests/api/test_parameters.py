@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api import parameters
+from api import inputs, parameters
 from api.multipart import Upload
 from domain import catalogue
 from domain.errors import InvalidRequest
@@ -87,3 +89,22 @@ def test_what_is_not_supported_yet_is_refused_and_never_ignored(name: str) -> No
     with pytest.raises(InvalidRequest, match=f"'{name}' is not supported yet") as refused:
         parse(prompt="x", **{name: "1"})
     assert (refused.value.param, refused.value.code) == (name, "unsupported_parameter")
+
+
+LETTERS = "aé4x{"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(LETTERS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(LETTERS, max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(parameters.TAKEN)), JSON))
+def test_any_json_is_a_request_or_a_refusal(values: dict[str, Any]) -> None:
+    given_values = {name: value for name, value in values.items() if value is not None}
+    try:
+        request = parse(**{"prompt": "x", **given_values})
+        inputs.first_frame(given_values, request.size)
+    except InvalidRequest:
+        return
+    assert Request.from_json(request.to_json()) == request
