@@ -110,6 +110,7 @@ def checks() -> list[tuple[str, list[str]]]:
         ("basedpyright", [str(tools / "basedpyright")]),
         ("import contract", [str(tools / "lint-imports")]),
         ("architecture", [str(PYTHON), "-m", "pytest", "-q", "tests/architecture"]),
+        ("documents and containers", [str(PYTHON), "-m", "pytest", "-q", "tests/docs", "tests/infra/docker"]),
     ]
     if (ROOT / "docker-compose.yml").exists():
         found.append(("compose file", [str(tools / "docker-compose"), "config", "--quiet", "--no-interpolate"]))

