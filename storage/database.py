@@ -12,13 +12,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-# What the entrances need to know of the library: they hold a connection, and they meet its failures.
-__all__ = ["Connection", "Database", "DatabaseAway", "DatabaseError"]
-
-DatabaseError = SQLAlchemyError
-DatabaseAway = OperationalError
+__all__ = ["Connection", "Database"]  # entrances hold connections, and need not know whose they are
 
 POOL_SIZE = 20  # the same number as API threads: a thread never waits for a connection
 

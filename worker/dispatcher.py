@@ -16,9 +16,10 @@ from types import FrameType
 from domain.errors import Unavailable
 from runtime.settings import Settings
 from storage import housekeeping, leases, outputs, schedule, webhooks, workers
-from storage.database import Database, DatabaseError
+from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.objects import ObjectStore
+from storage.outages import OUTAGES
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Dispatcher:
     def _perform(self, duty: _Duty) -> None:
         try:
             duty.perform()
-        except DatabaseError as error:
+        except OUTAGES as error:
             self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
             log.warning("the database does not answer", extra={"error": type(error).__name__})
         except Unavailable as error:

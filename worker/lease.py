@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from engines.protocol import Interrupted, Step
 from storage import leases
-from storage.database import DatabaseError
+from storage.outages import OUTAGES
 from storage.schedule import Lease
 from worker.process import Process
 
@@ -85,7 +85,7 @@ class Pulse:
                     next_beat = time.monotonic() + settings.beat_seconds
                 else:
                     self._look()
-            except DatabaseError as error:
+            except OUTAGES as error:
                 log.warning("the database does not answer; the work goes on", extra={"error": type(error).__name__})
             if self._lost.is_set():
                 return

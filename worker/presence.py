@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from storage import workers
-from storage.database import DatabaseError
+from storage.outages import OUTAGES
 from worker.process import Process
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Presence:
             self._changed.clear()
             try:
                 self._report()
-            except DatabaseError as error:
+            except OUTAGES as error:
                 log.warning("presence could not be reported", extra={"error": type(error).__name__})
             self._changed.wait(self._process.settings.beat_seconds)
 

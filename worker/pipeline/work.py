@@ -12,9 +12,10 @@ from domain.lifecycle import RUNS, STAGE_OF_WAITING, TERMINAL, Stage, State
 from engines.protocol import Interrupted
 from runtime.logs import bound
 from storage import leases, schedule, videos
-from storage.database import Connection, DatabaseAway
+from storage.database import Connection
 from storage.hints import DELIVER
 from storage.lifecycle import Move, move
+from storage.outages import OUTAGES
 from storage.schedule import Lease
 from storage.videos import Video
 from worker.lease import Pulse
@@ -100,7 +101,7 @@ def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:
         try:
             with process.database.transaction(lease.tenant_id) as connection:
                 return _apply(connection, lease, outcome)
-        except DatabaseAway:
+        except OUTAGES:
             if time.monotonic() > give_up_at:
                 log.exception("the outcome could not be written; the reaper will see to it")
                 return None
