@@ -87,10 +87,12 @@ def test(arguments: list[str]) -> int:
 
 def pytest_tier(*, fast: bool, slow: bool) -> list[str]:
     """What pytest is told about a tier. The slow tier measures time, so its tests run one by one."""
+    # The same noun has the same file name in every row, so names of test files alone are not unique.
+    always = ["--import-mode=importlib"]
     if slow:
-        return ["-m", "slow"]
+        return [*always, "-m", "slow"]
     workers = ["-n", str(min(TEST_WORKERS, os.cpu_count() or 1)), "--dist", "loadscope"]
-    return ["-m", "not slow", *workers, *(["--ignore=tests/journeys"] if fast else [])]
+    return [*always, "-m", "not slow", *workers, *(["--ignore=tests/journeys"] if fast else [])]
 
 
 def check(arguments: list[str]) -> int:

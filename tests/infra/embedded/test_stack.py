@@ -24,6 +24,8 @@ from infra.embedded.private import read_json
 from infra.embedded.stack import start
 from tests.infra.embedded.keeper import ALL, Keeper, bucket, eventually, gone, kept, plain, remember, remembered
 
+pytestmark = pytest.mark.timeout(300)  # each start takes a second, and many more when the machine is busy
+
 MOUNT, UMOUNT = (shutil.which(name) or name for name in ("mount", "umount"))
 
 
@@ -64,28 +66,22 @@ def test_a_killed_server_is_back_within_two_seconds_with_what_it_had_confirmed(k
     assert remembered(keeper.endpoints, f"after {name}") == ALL
 
 
-def test_a_restart_on_the_same_data_keeps_everything_and_the_addresses(data: Path) -> None:
+def test_no_server_outlives_a_killed_launcher_and_the_next_one_finds_data_and_addresses_until_it_stops(
+    data: Path,
+) -> None:
     with kept(data) as keeper:
-        endpoints = keeper.endpoints
+        endpoints, pids = keeper.endpoints, keeper.pids()
         remember(endpoints, "first")
+        sleep(1.1)  # Valkey writes its file once a second
+        keeper.process.kill()
+        eventually(lambda: gone(pids), within=5.0)
+    with kept(data) as keeper:
+        assert keeper.endpoints == endpoints
+        assert remembered(endpoints, "first") == ALL
         pids = keeper.pids()
         assert keeper.stop() < 10
         assert gone(pids)
         assert not (data / "stack.json").exists()
-    with kept(data) as keeper:
-        assert keeper.endpoints == endpoints
-        assert remembered(keeper.endpoints, "first") == ALL
-
-
-def test_no_server_outlives_a_launcher_that_was_killed_and_the_next_one_finds_the_data(data: Path) -> None:
-    with kept(data) as keeper:
-        remember(keeper.endpoints, "first")
-        sleep(1.1)
-        pids = keeper.pids()
-        keeper.process.kill()
-        eventually(lambda: gone(pids), within=5.0)
-    with kept(data) as keeper:
-        assert remembered(keeper.endpoints, "first") == ALL
 
 
 def test_a_port_that_a_stranger_took_meanwhile_is_replaced_and_nothing_is_lost(data: Path) -> None:
