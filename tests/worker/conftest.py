@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import base64
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from domain.lifecycle import Stage
@@ -53,3 +58,36 @@ def process(settings: Settings) -> Iterator[Process]:
     made = Process(settings, broker(settings.redis_url), tuple(QUEUES[stage] for stage in Stage))
     yield made
     made.database.close()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def moderator() -> Iterator[str]:
+    """The base URL of a real moderator process with the real classifier."""
+    port = free_port()
+    script = f"from worker.moderator import serve; serve('127.0.0.1', {port})"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_healthy(url, process)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(20) in {0, -15}
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the moderator ended before it answered"
+        try:
+            if httpx.get(f"{url}/healthz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("the moderator did not come up")
