@@ -18,7 +18,7 @@ from tests.worker.conftest import free_port
 from worker.pipeline.work import run
 from worker.process import Process
 
-VIOLENT = "a masked attacker stabs a policeman to death in an alley"
+VIOLENT = "a man strangles his wife at home"
 
 
 def rendered(process: Process, world: World) -> Lease:
