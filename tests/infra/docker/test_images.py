@@ -32,6 +32,9 @@ SETTINGS = {
     "webhook_key": base64.b64encode(bytes(32)).decode(),
 }
 COMMANDS = ("cli.main", "cli.serve", "cli.health")
+# What libraries import by name when they are used.
+LATE = ("kombu.transport.redis", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "boto3.s3.transfer")
+POOLS = ("celery.concurrency.prefork", "celery.concurrency.thread", "celery.apps.worker")
 # Imports modules after hiding others, and prints what is loaded then.
 PROGRAM = """
 import json, sys
@@ -101,10 +104,8 @@ def test_secrets_and_data_stay_out_of_the_build() -> None:
 
 def test_the_api_image_holds_what_its_processes_import_and_no_torch() -> None:
     text = (FOLDER / "api.Dockerfile").read_text()
-    extra = re.search(r"uv pip install -r pyproject.toml -c constraints.txt(.*)$", text, re.MULTILINE)
-    assert extra is not None
-    wanted = [*PROJECT["dependencies"], *extra[1].split()]
-    modules = ("api.app", "worker.dispatcher", *COMMANDS, "cli.migrate", "cli.keys", "cli.provenance")
+    wanted = [*PROJECT["dependencies"], *added(text)]
+    modules = ("api.app", "worker.dispatcher", *COMMANDS, "cli.migrate", "cli.keys", "cli.provenance", *LATE)
     assert packages_imported(modules, wanted) <= copied_packages(text)
     assert "torch" in hidden(wanted)
 
@@ -112,17 +113,32 @@ def test_the_api_image_holds_what_its_processes_import_and_no_torch() -> None:
 def test_the_io_image_holds_what_its_processes_import_and_no_torch() -> None:
     text = (FOLDER / "worker.Dockerfile").read_text()
     left_out = set(re.search(r"printf '(.*)' >", text)[1].split(r"\n"))  # type: ignore[index]
-    wanted = [*PROJECT["dependencies"], *(name for name in WORKER if NAME.match(name)[0] not in left_out)]  # type: ignore[index]
-    modules = ("worker.tasks", "worker.pipeline.screen", "worker.pipeline.publish", *COMMANDS)
+    wanted = [*PROJECT["dependencies"], *added(text), *(name for name in WORKER if NAME.match(name)[0] not in left_out)]  # type: ignore[index]
+    modules = ("worker.tasks", "worker.pipeline.screen", "worker.pipeline.publish", *COMMANDS, *LATE, *POOLS)
     assert packages_imported(modules, wanted) <= copied_packages(text)
     assert "torch" in hidden(wanted)
 
 
 def test_the_torch_images_hold_what_their_processes_import() -> None:
     text = (FOLDER / "worker.Dockerfile").read_text()
-    wanted = [*PROJECT["dependencies"], *WORKER]
-    modules = ("worker.tasks", "worker.pipeline.render", "engines.dit.engine", "worker.moderator", *COMMANDS)
+    wanted = [*PROJECT["dependencies"], *added(text), *WORKER]
+    modules = (
+        "worker.tasks",
+        "worker.pipeline.render",
+        "engines.dit.engine",
+        "worker.moderator",
+        *COMMANDS,
+        *LATE,
+        *POOLS,
+    )
     assert packages_imported(modules, wanted) <= copied_packages(text)
+
+
+def added(text: str) -> list[str]:
+    """What the first stage installs besides pyproject.toml's."""
+    found = re.search(r"uv pip install -r pyproject.toml (?:--extra worker )?-c constraints.txt((?: [a-z]+)*)", text)
+    assert found is not None
+    return found[1].split()
 
 
 def argument(text: str, name: str) -> str:
