@@ -30,7 +30,9 @@ class Lease:
     claimed_at: datetime
 
 
-def claim(connection: Connection, stage: Stage, queue: str, worker: str, lease_seconds: float) -> Lease | None:
+def claim_for_any_tenant(
+    connection: Connection, stage: Stage, queue: str, worker: str, lease_seconds: float
+) -> Lease | None:
     """Take the best video of the tenant whose turn it is; None when nobody may run.
 
     The lock comes first and alone: the choice, as a statement of its own, then sees what the last claim committed.
@@ -49,7 +51,7 @@ def claim(connection: Connection, stage: Stage, queue: str, worker: str, lease_s
     return lease
 
 
-def waiting(connection: Connection, queue: str, limit: int) -> int:
+def waiting_for_any_tenant(connection: Connection, queue: str, limit: int) -> int:
     """Claimable videos of one queue, counted up to `limit`; caps are not looked at."""
     some = (
         sa.select(sa.literal(1))

@@ -115,7 +115,7 @@ class Dispatcher:
                 if queue == DELIVER:
                     wanted[queue] = webhooks.due_for_any_tenant(connection, DELIVERERS)
                 elif idle := workers.idle_for_any_tenant(connection, queue):
-                    wanted[queue] = schedule.waiting(connection, queue, idle)
+                    wanted[queue] = schedule.waiting_for_any_tenant(connection, queue, idle)
         return wanted
 
     def _perform(self, duty: _Duty) -> None:

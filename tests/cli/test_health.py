@@ -55,7 +55,7 @@ def test_a_dispatcher_is_ill_when_a_lease_is_over_and_nobody_takes_it_back(world
     world.create(tenant)
     assert health("dispatcher") == 0
     with world.database.transaction_for_any_tenant() as connection:
-        schedule.claim(connection, Stage.SCREEN, "screen", "gone", lease_seconds=-120)
+        schedule.claim_for_any_tenant(connection, Stage.SCREEN, "screen", "gone", lease_seconds=-120)
     assert health("dispatcher") == 1
 
 

@@ -118,7 +118,7 @@ def test_concurrent_claims_overrun_no_cap(world: World, database_url: str, owner
         claimed = 0
         while True:
             with workers.transaction_for_any_tenant() as connection:
-                lease = schedule.claim(connection, Stage.RENDER, QUEUES[Stage.RENDER], f"w{name}", 30)
+                lease = schedule.claim_for_any_tenant(connection, Stage.RENDER, QUEUES[Stage.RENDER], f"w{name}", 30)
             if lease is None:
                 if waiting(workers) == 0:
                     return claimed
@@ -171,7 +171,7 @@ def explain(connection: sa.Connection) -> str:
 
 def waiting(database: Database) -> int:
     with database.transaction_for_any_tenant() as connection:
-        return schedule.waiting(connection, QUEUES[Stage.RENDER], 1)
+        return schedule.waiting_for_any_tenant(connection, QUEUES[Stage.RENDER], 1)
 
 
 def fill(owner_url: str, backlog: dict[UUID, int]) -> None:

@@ -61,8 +61,10 @@ def run(process: Process, lease: Lease) -> State | None:
 
 def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
     with process.database.transaction_for_any_tenant() as connection:
-        lease = schedule.claim(connection, stage, queue, process.worker.id, process.settings.lease_seconds)
-        more = lease is not None and schedule.waiting(connection, queue, 1) > 0
+        lease = schedule.claim_for_any_tenant(
+            connection, stage, queue, process.worker.id, process.settings.lease_seconds
+        )
+        more = lease is not None and schedule.waiting_for_any_tenant(connection, queue, 1) > 0
     if more:
         process.bell.ring(queue)
     return lease
