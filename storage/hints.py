@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 RING_TASK = "kinema.look"
+HINT_SECONDS = 60  # an older hint is dropped unread: what it spoke of was rung for again since
 DELIVER = "deliver"  # the one queue that threads work off; the others are named after stages and render pools
 
 
@@ -48,7 +49,9 @@ class Bell:
     def ring(self, queue: str) -> bool:
         """Ask one idle worker to look at the queue. False if the broker did not take it."""
         try:
-            self._app.send_task(RING_TASK, args=[queue], queue=queue, retry=False, ignore_result=True)
+            self._app.send_task(
+                RING_TASK, args=[queue], queue=queue, retry=False, ignore_result=True, expires=HINT_SECONDS
+            )
         except (OperationalError, RedisError, OSError):
             return False
         return True
