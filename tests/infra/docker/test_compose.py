@@ -52,6 +52,12 @@ def test_compose_accepts_the_file() -> None:
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
+def test_yamllint_finds_nothing() -> None:
+    command = [COMPOSE.with_name("yamllint"), "--strict", "docker-compose.yml"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_secret_is_refused_by_name(name: str) -> None:
     answer = config("--quiet", without=name)
