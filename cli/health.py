@@ -61,8 +61,10 @@ def worker(loaded: Settings) -> None:
 
 
 def dispatcher(loaded: Settings) -> None:
-    """No lease ran out a minute ago and is still held: somebody reaps. Raises Ill."""
+    """One has reported from this host, and no lease that ran out a minute ago is still held. Raises Ill."""
     with closing(_database(loaded)) as database, database.transaction_for_any_tenant() as connection:
+        if not health.worker_beats_for_any_tenant(connection, socket.gethostname()):
+            raise Ill("No dispatcher of this host has reported in the last 30 seconds.")
         overdue = health.overdue_leases_for_any_tenant(connection, REAPED_WITHIN_SECONDS)
     if overdue:
         raise Ill(f"{overdue} leases ran out more than a minute ago, and nobody took them back.")

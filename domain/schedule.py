@@ -3,7 +3,7 @@
 Each tenant owns a clock that runs by cost / weight while its videos render. The tenant whose clock is furthest
 behind goes next. A tenant that slept starts at the slowest clock still running, ahead of it: idleness earns a
 turn and no burst. (Behind it, the slowest clock would move on before the sleeper ever got in.)
-`storage/claims.py` says the same in SQL; a test holds the two together.
+`storage/schedule.py` says the same in SQL; a test holds the two together.
 """
 
 from __future__ import annotations

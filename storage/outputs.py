@@ -122,17 +122,18 @@ def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
     connection.execute(sa.update(objects).filter_by(**mine).where(objects.c.doomed_at.is_(None)).values(doomed_at=NOW))
 
 
-def doomed_for_any_tenant(connection: Connection, grace_seconds: float, limit: int) -> Sequence[str]:
-    """Keys whose time is up, locked against other sweepers until commit."""
+def take_doomed_for_any_tenant(connection: Connection, grace_seconds: float, limit: int) -> Sequence[str]:
+    """Keys whose time is up; other sweepers leave them alone for five minutes."""
     overdue = NOW - timedelta(seconds=grace_seconds)
-    query = (
+    due = (
         sa.select(objects.c.key)
         .where(objects.c.doomed_at.is_not(None), objects.c.doomed_at < overdue)
         .order_by(objects.c.doomed_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return connection.scalars(query).all()
+    taken = sa.update(objects).where(objects.c.key.in_(due)).values(doomed_at=NOW + timedelta(minutes=5))
+    return connection.scalars(taken.returning(objects.c.key)).all()
 
 
 def swept_for_any_tenant(connection: Connection, keys: Sequence[str]) -> None:

