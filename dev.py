@@ -82,6 +82,7 @@ def test(arguments: list[str]) -> int:
     tier.add_argument("--fast", action="store_true", help="leave the journeys through the whole system out")
     tier.add_argument("--slow", action="store_true", help="only the slow tier: chaos, soak, browsers")
     options, rest = parser.parse_known_args(arguments)
+    os.environ.update(installer_environment())  # journeys install older clients, and find packages where we do
     return hand_over("-m", "pytest", *pytest_tier(fast=options.fast, slow=options.slow), *rest)
 
 
