@@ -2,7 +2,8 @@
 
 The clip is denoised in windows of 7 latent frames (25 frames, 4 s). Each further window begins with the last latent
 frame of the window before, marked as known, and adds 6 more. Latent frames are decoded as soon as their window is
-done, so memory does not grow with the length of the clip.
+done, so memory does not grow with the length of the clip. A plan larger than what the model was trained to lay out is
+drawn at `working_size` and scaled up, frame by frame.
 
 Legend: B clips (2 under guidance: the prompt and the other text), L latent frames, Z latent channels, h w latent
 positions, T frames, C colours, H W pixels.
@@ -59,23 +60,26 @@ class DitEngine:
             raise ValueError(f"{plan.rendered} is not a multiple of {MULTIPLE} pixels")
         memory: Memory | None = None
         left, total = plan.rendered_frames, plan.rendered_frames
-        for latents_BLZhw in self._windows(plan, conditions, on_step):
+        size = working_size(plan.rendered, self._networks.config.transformer.short_side)
+        for latents_BLZhw in self._windows(plan, size, conditions, on_step):
             for latent_B1Zhw in latents_BLZhw.split(1, dim=1):
-                frames_THWC, memory = self._decode(latent_B1Zhw, memory)
+                frames_THWC, memory = self._decode(latent_B1Zhw, memory, plan.rendered)
                 chunk = frames_THWC[:left]
                 left -= len(chunk)
                 on_step(Step("decode", total - left, total))
                 yield chunk
 
-    def _windows(self, plan: Plan, conditions: Conditions, on_step: OnStep) -> Iterator[Tensor]:
+    def _windows(self, plan: Plan, size: Size, conditions: Conditions, on_step: OnStep) -> Iterator[Tensor]:
         """New latent frames, window by window."""
         latents = 1 + -(-(plan.rendered_frames - 1) // PACE)
         lengths = window_lengths(latents, self._networks.config.transformer.window)
-        known = self._first(conditions, plan.rendered)
+        known = self._first(conditions, size)
         text = self._read(plan)
         for index, length in enumerate(lengths):
             forwards = len(lengths) * plan.steps
-            window = self._denoise(plan, text, known, window=index, length=length, forwards=forwards, on_step=on_step)
+            window = self._denoise(
+                plan, size, text, known, window=index, length=length, forwards=forwards, on_step=on_step
+            )
             yield window if index == 0 else window[:, 1:]
             known = window[:, -1:]
 
@@ -99,6 +103,7 @@ class DitEngine:
     def _denoise(
         self,
         plan: Plan,
+        size: Size,
         text: tuple[Tensor, Tensor],
         known_B1Zhw: Tensor | None,
         *,
@@ -108,7 +113,7 @@ class DitEngine:
         on_step: OnStep,
     ) -> Tensor:
         """One window of clean latents."""
-        shape = (self._networks.config.codec.channels, plan.rendered.height // 8, plan.rendered.width // 8)
+        shape = (self._networks.config.codec.channels, size.height // 8, size.width // 8)
         noise = torch.cat([flow.noise_of(plan.seed, window, frame, shape) for frame in range(length)], dim=1)
         known, mask = torch.zeros_like(noise), torch.zeros(1, length)
         if known_B1Zhw is not None:
@@ -127,11 +132,14 @@ class DitEngine:
         return flow.sample(denoise, noise, plan.steps)
 
     @torch.no_grad()
-    def _decode(self, latent_B1Zhw: Tensor, memory: Memory | None) -> tuple[NDArray[np.uint8], Memory]:
+    def _decode(self, latent_B1Zhw: Tensor, memory: Memory | None, size: Size) -> tuple[NDArray[np.uint8], Memory]:
         """The frames of one latent frame (one for the first, four for the others) and the decoder's memory."""
         with self._precision():
             frames, following = self._networks.codec.decoder(latent_B1Zhw, memory)
-        frames_TCHW = (frames[0, -1:] if memory is None else frames[0]).float().clamp(0, 1)
+        frames_TCHW = (frames[0, -1:] if memory is None else frames[0]).float()
+        if frames_TCHW.shape[-2:] != (size.height, size.width):
+            frames_TCHW = functional.interpolate(frames_TCHW, (size.height, size.width), mode="bicubic")
+        frames_TCHW = frames_TCHW.clamp(0, 1)
         return (frames_TCHW * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy(), following
 
     def _precision(self) -> torch.autocast:
@@ -143,6 +151,14 @@ def half_precision_is_fast() -> bool:
     """Whether this processor has bfloat16 units. Asked, not timed: the same machine must always answer the same."""
     found = torch.cpu.get_capabilities()
     return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
+def working_size(rendered: Size, short_side: int) -> Size:
+    """The size to draw at: `rendered`, or about its shape with the short side that the model was trained with."""
+    shrink = short_side / min(rendered.width, rendered.height)
+    if shrink >= 1:
+        return rendered
+    return Size(*(max(1, round(side * shrink / MULTIPLE)) * MULTIPLE for side in (rendered.width, rendered.height)))
 
 
 def window_lengths(latents: int, window: int) -> list[int]:

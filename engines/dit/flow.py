@@ -32,7 +32,7 @@ NEAREST = 0.3  # smallest 1 - t in the velocity weight: the sampler hardly visit
 
 def draw_times(count: int, tokens: int, generator: torch.Generator) -> Tensor:
     """Times for a training batch: a logit-normal law, centred lower the more tokens a clip has; stratified."""
-    centre = -1.4 - 0.5 * math.log(max(tokens, 196) / 196)
+    centre = -1.8 - 0.5 * math.log(max(tokens, 196) / 196)
     quantile = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
     return torch.sigmoid(centre + SPREAD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
 

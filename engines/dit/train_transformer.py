@@ -29,12 +29,11 @@ Size = tuple[int, int]  # height, width in pixels
 WINDOW = 7  # latent frames of a clip; a pooled clip has one more
 POOL = 6000  # clips of one size
 OBJECT = 4.0  # extra weight of the object that matters
-SMALL, MIDDLE, NATIVE = (64, 112), (80, 144), (144, 256)
+SMALL, MIDDLE = (64, 112), (80, 144)
 PLAN: tuple[tuple[float, dict[tuple[Size, int], float]], ...] = (  # until this share of the time: odds of lessons
     (0.25, {(MIDDLE, 1): 0.55, (SMALL, WINDOW): 0.45}),
     (0.60, {(MIDDLE, 1): 0.25, (SMALL, WINDOW): 0.45, (MIDDLE, WINDOW): 0.30}),
-    (0.80, {(MIDDLE, 1): 0.10, (SMALL, WINDOW): 0.15, (MIDDLE, WINDOW): 0.60, (NATIVE, 1): 0.15}),
-    (1.01, {(MIDDLE, WINDOW): 0.30, (NATIVE, 1): 0.30, (NATIVE, WINDOW): 0.40}),
+    (1.01, {(MIDDLE, 1): 0.12, (SMALL, WINDOW): 0.23, (MIDDLE, WINDOW): 0.65}),
 )
 PORTRAIT = 0.3  # share of upright lessons
 TOKENS = 3200  # of a batch: a step takes about a second on one thread

@@ -29,7 +29,15 @@ FAMILIES: dict[str, ModuleType] = {
     "weather": weather,
     "campfire": campfire,
 }
-WEIGHTS = {"shapes": 5, "sea": 3, "lake": 5, "city": 4, "space": 4, "weather": 3, "campfire": 1}
+WEIGHTS = {
+    "shapes": 9,
+    "sea": 3,
+    "lake": 4,
+    "city": 3,
+    "space": 6,
+    "weather": 2,
+    "campfire": 1,
+}  # lone objects are hardest
 HELD_OUT = 1_000_000
 
 

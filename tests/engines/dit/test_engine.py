@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from domain.video import Plan, Size
-from engines.dit.engine import DitEngine, fit, window_lengths
+from engines.dit.engine import DitEngine, fit, window_lengths, working_size
 from engines.protocol import Conditions, Interrupted, Step
 
 
@@ -73,6 +73,14 @@ def test_a_long_clip_starts_to_arrive_before_its_last_window_is_denoised(engine:
 def test_any_size_that_is_a_multiple_of_16_is_drawn(engine: DitEngine, plan: Plan, size: Size) -> None:
     chunks, _ = render(engine, replace(plan, rendered=size, steps=1))
     assert np.concatenate(chunks).shape == (6, size.height, size.width, 3)
+
+
+def test_a_large_plan_is_drawn_at_the_trained_size_in_its_shape() -> None:
+    assert working_size(Size(256, 144), 80) == Size(144, 80)
+    assert working_size(Size(144, 256), 80) == Size(80, 144)
+    assert working_size(Size(224, 128), 80) == Size(144, 80)
+    assert working_size(Size(96, 64), 80) == Size(96, 64)
+    assert working_size(Size(1024, 16), 80) == Size(1024, 16)
 
 
 def test_another_size_is_refused(engine: DitEngine, plan: Plan) -> None:

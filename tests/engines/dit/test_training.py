@@ -70,11 +70,11 @@ def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint) -> No
     assert 0.02 < empty.float().mean() < 0.25
 
 
-def test_lessons_grow_from_stills_and_small_clips_to_native_clips() -> None:
+def test_lessons_grow_from_stills_and_small_clips_to_clips_at_the_working_size() -> None:
     first = {train_transformer.lesson_at(0.0, Random(seed)) for seed in range(50)}
     last = {train_transformer.lesson_at(0.99, Random(seed)) for seed in range(50)}
-    assert max(max(lesson.size) for lesson in first) <= 144
-    assert {(144, 256), (256, 144)} <= {lesson.size for lesson in last if lesson.window == 7}
+    assert {lesson.size for lesson in first if lesson.window == 7} == {(64, 112), (112, 64)}
+    assert {(80, 144), (144, 80)} <= {lesson.size for lesson in last if lesson.window == 7}
     assert all(lesson.rows >= 4 for lesson in first | last)
 
 
