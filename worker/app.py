@@ -28,6 +28,7 @@ app.conf.include = ["worker.tasks"]
 def serve(queues: Sequence[str], concurrency: int | None = None) -> None:
     """Work for these queues until SIGTERM. Does not return."""
     os.environ[QUEUES_VARIABLE] = ",".join(queues)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # inherited: a child that is still starting survives the drain signal
     threads = list(queues) == [DELIVER]
     app.conf.update(
         worker_pool="threads" if threads else "prefork",

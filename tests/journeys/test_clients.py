@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +22,13 @@ def interpreter(version: str) -> Path:
     """A virtual environment with that `openai`, made once beside our own."""
     home = Path(sys.prefix) / "clients" / f"openai-{version}"
     python = home / "bin" / "python"
-    if not python.exists():
+    whole = home / "whole"  # an install that failed half-way is made again
+    if not whole.exists():
+        shutil.rmtree(home, ignore_errors=True)
         uv = [str(Path(sys.prefix) / "bin" / "uv")]
         subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(home)], check=True)
         subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), f"openai=={version}"], check=True)
+        whole.touch()
     return python
 
 
