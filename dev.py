@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -110,7 +111,7 @@ def checks() -> list[tuple[str, list[str]]]:
     found = [
         ("ruff check", [str(tools / "ruff"), "check", "."]),
         ("ruff format", [str(tools / "ruff"), "format", "--check", "."]),
-        ("basedpyright", [str(tools / "basedpyright")]),
+        ("basedpyright", [str(PYTHON), str(ROOT / "dev.py"), "types"]),
         ("import contract", [str(tools / "lint-imports")]),
         ("architecture", [str(PYTHON), "-m", "pytest", "-q", "tests/architecture"]),
         ("documents and containers", [str(PYTHON), "-m", "pytest", "-q", "tests/docs", "tests/infra/docker"]),
@@ -121,6 +122,17 @@ def checks() -> list[tuple[str, list[str]]]:
     if images := sorted(ROOT.glob("infra/docker/*Dockerfile*")):
         found.append(("container images", [str(tools / "hadolint"), *map(str, images)]))
     return found
+
+
+def types(arguments: list[str]) -> int:
+    """Checks the types and prints each error. As text, basedpyright can print nothing and exit 0 on errors."""
+    command = [str(VENV / "bin" / "basedpyright"), "--outputjson", *arguments]
+    report = json.loads(subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout)
+    for found in report["generalDiagnostics"]:
+        place = f"{Path(found['file']).relative_to(ROOT)}:{found['range']['start']['line'] + 1}"
+        print(f"{place}: {found['severity']}: {found['message']}")
+    print(f"{report['summary']['filesAnalyzed']} files, {report['summary']['errorCount']} errors")
+    return 1 if report["summary"]["errorCount"] or not report["summary"]["filesAnalyzed"] else 0
 
 
 def passes(name: str, command: list[str]) -> bool:
@@ -145,6 +157,7 @@ COMMANDS = {
     "up": (up, "start everything on this machine and keep it running; data in .kinema/"),
     "test": (test, "the tests on real servers (--fast: a few minutes; --slow: chaos, soak, browsers)"),
     "check": (check, "formatting, lint, types, import contract, documents"),
+    "types": (types, "only the types"),
     "install": (only_install, "make or refresh .venv"),
 }
 
