@@ -36,6 +36,7 @@ COMMANDS = {
     "render": Command("cli.render", "render a prompt with a running service"),
     "serve": Command("cli.serve", "run one process of the service"),
     "migrate": Command("cli.migrate", "bring the database's schema up to date"),
+    "videos": Command("cli.videos", "see what moderation holds back, and decide"),
     "keys": Command("cli.keys", "issue API keys"),
     "provenance": Command("cli.provenance", "make a development identity for signing results"),
     "health": Command("cli.health", "say whether a process does its work"),
