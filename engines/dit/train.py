@@ -182,7 +182,7 @@ def train_denoiser(minutes: float, folder: Path) -> None:
         lesson = train_transformer.lesson_at(run.clock.elapsed() / minutes, rng)
         pool = pools[lesson]
         train_transformer.fill(pool, codec, lesson, 16 if len(pool.captions) < FIRST else lesson.fresh, rng)
-        batch = train_transformer.batch_of(pool, vocabulary, lesson.rows, lesson.window, rng)
+        batch = train_transformer.batch_of(pool, vocabulary, lesson, rng)
         loss = train_transformer.loss_of(model, batch, generator)
         norm = run.learn(loss)
         name = f"{min(lesson.size)}x{lesson.window}"

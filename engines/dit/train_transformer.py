@@ -26,7 +26,7 @@ from engines.dit.text import Vocabulary
 
 Size = tuple[int, int]  # height, width in pixels
 
-WINDOW = 7  # latent frames of a clip; a pooled clip has one more
+WINDOW = 7  # latent frames of a clip
 POOL = 6000  # clips of one size
 OBJECT = 4.0  # extra weight of the object that matters
 SMALL, MIDDLE = (64, 112), (80, 144)
@@ -36,6 +36,7 @@ PLAN: tuple[tuple[float, dict[tuple[Size, int], float]], ...] = (  # until this 
     (1.01, {(MIDDLE, 1): 0.12, (SMALL, WINDOW): 0.23, (MIDDLE, WINDOW): 0.65}),
 )
 PORTRAIT = 0.3  # share of upright lessons
+LATER = 0.15  # share of the lessons on clips that go on with one
 TOKENS = 3200  # of a batch: a step takes about a second on one thread
 
 
@@ -45,6 +46,7 @@ class Lesson:
 
     size: Size
     window: int  # latent frames; 1 = still pictures, where colours and layout are learned cheaply
+    later: bool = False  # whether the window goes on with a clip that began before it
 
     @property
     def rows(self) -> int:
@@ -53,8 +55,8 @@ class Lesson:
 
     @property
     def frames(self) -> int:
-        """Frames to render for a clip of the pool: one more latent frame than the window, for clips that go on."""
-        return 1 if self.window == 1 else 1 + 4 * self.window
+        """Frames to render for a clip of the pool; a later window needs one latent frame before it."""
+        return 1 + 4 * (self.window - 1 + self.later)
 
     @property
     def fresh(self) -> int:
@@ -66,8 +68,8 @@ class Lesson:
 class Pool:
     """Encoded clips of one size."""
 
-    latents: list[Tensor]  # [8,Z,h,w] bfloat16, or [1,Z,h,w] for a still
-    weights: list[Tensor]  # [8|1,h,w] bfloat16, the loss weight
+    latents: list[Tensor]  # [L,Z,h,w] bfloat16
+    weights: list[Tensor]  # [L,h,w] bfloat16, the loss weight
     captions: list[str]
     turn: int = 0
 
@@ -86,8 +88,8 @@ class Pool:
 def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> None:
     """Render and encode `count` new clips."""
     clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
-    later = 0.0 if lesson.window == 1 else rng.choice((0.0, 0.0, rng.uniform(0, 8)))
-    video_BTCHW, mask_BTHW = draw(clips, lesson.frames, *lesson.size, start=later)
+    start = rng.uniform(0, 8) if lesson.later else 0.0
+    video_BTCHW, mask_BTHW = draw(clips, lesson.frames, *lesson.size, start=start)
     with torch.autocast("cpu", torch.bfloat16):
         latents_BLZhw = codec.encode(video_BTCHW).bfloat16()
     groups = torch.cat([mask_BTHW[:, :1].expand(-1, 3, -1, -1), mask_BTHW], 1)
@@ -118,10 +120,10 @@ class Batch:
     start: int
 
 
-def batch_of(pool: Pool, vocabulary: Vocabulary, count: int, window: int, rng: Random) -> Batch:
-    """Draw clips and a task: most often from text alone, from the first frame, or going on with a clip."""
+def batch_of(pool: Pool, vocabulary: Vocabulary, lesson: Lesson, rng: Random) -> Batch:
+    """Draw clips and tasks: from text alone, from the first frame, or going on with a clip."""
+    count, window, start = lesson.rows, lesson.window, int(lesson.later)
     rows = [rng.randrange(len(pool.captions)) for _ in range(count)]
-    start = int(rng.random() < 0.15) if window > 1 else 0
     part = slice(start, start + window)
     clean = torch.stack([pool.latents[row][part] for row in rows]).float()
     weight = torch.stack([pool.weights[row][part] for row in rows]).float()
@@ -156,7 +158,8 @@ def lesson_at(share: float, rng: Random) -> Lesson:
     """What to learn when `share` of the time is over."""
     odds = next(odds for until, odds in PLAN if share < until)
     (height, width), window = rng.choices(list(odds), weights=list(odds.values()))[0]
-    return Lesson((width, height) if rng.random() < PORTRAIT else (height, width), window)
+    size = (width, height) if rng.random() < PORTRAIT else (height, width)
+    return Lesson(size, window, later=window > 1 and rng.random() < LATER)
 
 
 def words_of_grammar(config: TextConfig, captions: int = 20_000) -> list[str]:

@@ -33,12 +33,12 @@ def test_the_denoiser_learns_in_a_few_steps(networks: Checkpoint, tmp_path: Path
     torch.manual_seed(0)
     words = train_transformer.words_of_grammar(SMALL.text, captions=200)
     fresh = checkpoints.fresh(SMALL, words)
-    pool = train_transformer.Pool([], [], [])
-    train_transformer.fill(pool, networks.codec, train_transformer.Lesson((32, 48), 7), 6, Random(0))
+    pool, lesson = train_transformer.Pool([], [], []), train_transformer.Lesson((64, 112), 7)
+    train_transformer.fill(pool, networks.codec, lesson, 6, Random(0))
     run = train.Run(fresh.transformer, tmp_path / "dit.pt", minutes=10, rate=3e-3, decay=0.9)
     losses = []
     for step in range(60):
-        batch = train_transformer.batch_of(pool, fresh.vocabulary, 6, 7, Random(step))
+        batch = train_transformer.batch_of(pool, fresh.vocabulary, lesson, Random(step))
         losses.append(train_transformer.loss_of(fresh.transformer, batch, torch.Generator().manual_seed(step)))
         run.learn(losses[-1])
     assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
@@ -58,14 +58,19 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert torch.equal(first.average.values["encoder.direct.weight"], second.average.values["encoder.direct.weight"])
 
 
-def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint) -> None:
-    pool = train_transformer.Pool([], [], [])
-    train_transformer.fill(pool, networks.codec, train_transformer.Lesson((32, 48), 7), 4, Random(0))
-    batches = [train_transformer.batch_of(pool, networks.vocabulary, 8, 7, Random(seed)) for seed in range(40)]
-    known = torch.cat([batch.mask_BL.sum(1) for batch in batches if batch.start == 0])
-    assert 0.1 < (known == 1).float().mean() < 0.4
-    assert all((batch.mask_BL.sum(1) >= 1).all() for batch in batches if batch.start == 1)
-    assert {batch.start for batch in batches} == {0, 1}
+@pytest.mark.parametrize("later", [False, True])
+def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, *, later: bool) -> None:
+    pool, lesson = train_transformer.Pool([], [], []), train_transformer.Lesson((64, 112), 7, later=later)
+    train_transformer.fill(pool, networks.codec, lesson, 4, Random(0))
+    batches = [train_transformer.batch_of(pool, networks.vocabulary, lesson, Random(seed)) for seed in range(30)]
+    known = torch.cat([batch.mask_BL.sum(1) for batch in batches])
+    if later:
+        assert set(known.tolist()) == {1.0, 2.0}
+    else:
+        assert 0.1 < (known == 1).float().mean() < 0.4
+        assert known.max() == 1
+    assert {batch.start for batch in batches} == {int(later)}
+    assert {batch.clean_BLZhw.shape[1:] for batch in batches} == {(7, 16, 8, 14)}
     empty = torch.cat([(batch.rows_BNG == 0).all(2).all(1) for batch in batches])
     assert 0.02 < empty.float().mean() < 0.25
 
