@@ -59,7 +59,7 @@ def _show(system: dict[str, Any], prompt: str, begun: float) -> bool:
     client = OpenAI(base_url=system["base_url"], api_key=system["api_key"])
     with _receiver() as (url, inbox), _endpoint(client, url) as secret:
         print(f"prompt: {prompt}")
-        video = follow(client, client.videos.create(prompt=prompt))
+        video = follow(client, client.videos.create(prompt=prompt, size="1280x720"))
         if video.status != "completed":
             print(f"the video failed: {video.error}", file=sys.stderr)
             return False
