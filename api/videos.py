@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 from api import bodies, schemas
 from api.bodies import Received
 from api.deps import Authenticated, Served
+from api.estimates import Estimate
 from api.openapi import CREATE_BODY, FAILURES
 from api.paths import VIDEO
 from api.services import Services
@@ -20,7 +22,10 @@ from domain.lifecycle import ACTIVE, TERMINAL, State
 from storage import outputs, videos
 from storage.database import Connection
 from storage.lifecycle import Move, move
+from storage.outages import OUTAGES
 from storage.videos import Video
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["videos"], responses=FAILURES)
 
@@ -117,7 +122,16 @@ def _cursor(after: str | None) -> UUID | None:
 
 
 def _with_estimate(served: Services, video: Video, response: Response) -> schemas.Video:
-    estimate = served.estimates.of(video)
+    estimate = _estimate(served, video)
     if video.state in ACTIVE:
         response.headers["openai-poll-after-ms"] = str(eta.poll_after(estimate.eta_ms))
     return schemas.video(video, estimate)
+
+
+def _estimate(served: Services, video: Video) -> Estimate:
+    """Unknown while the database is away: a create that is paid for must not look as if it had failed."""
+    try:
+        return served.estimates.of(video)
+    except OUTAGES as error:
+        log.warning("no estimate: the database does not answer", extra={"error": type(error).__name__})
+        return Estimate()

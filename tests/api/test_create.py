@@ -122,6 +122,22 @@ def test_without_a_broker_creates_are_answered_as_fast(settings: Settings, tenan
     assert took / 10 < 0.25, "a create never waits for the broker, whose connection alone takes a second to fail"
 
 
+def test_a_create_that_is_paid_for_is_answered_though_nobody_can_say_how_long_it_takes(
+    fresh_app: TestClient, tenant: Tenant, owner_url: str
+) -> None:
+    fresh_app.headers["authorization"] = f"Bearer {tenant.key}"
+    with sa.create_engine(owner_url, poolclass=sa.NullPool).begin() as owner:
+        owner.execute(sa.text("LOCK TABLE queue_snapshots IN ACCESS EXCLUSIVE MODE"))
+        created = fresh_app.post("/v1/videos", json={"prompt": "a ball"})
+        assert created.status_code == 200, created.text
+        read = fresh_app.get(f"/v1/videos/{created.json()['id']}")
+    assert read.status_code == 200, read.text
+    for answer in (created, read):
+        assert (answer.json()["queue_position"], answer.json()["eta"]) == (None, None)
+        assert int(answer.headers["openai-poll-after-ms"]) > 0
+    assert len(fresh_app.get("/v1/videos").json()["data"]) == 1
+
+
 def _fields(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in Settings.__slots__}
 
