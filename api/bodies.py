@@ -22,8 +22,10 @@ from domain.errors import InvalidRequest
 
 IN_MEMORY_BYTES = 1 << 20  # of one body; the rest lies on disk until a thread reads it
 PATIENCE_SECONDS = 120.0
+MOST_JSON_MARKS = 100_000  # 25 ms to parse; the 11 million of a full body would block the process for 8 s
 # Parameters that are lists or objects: in a form, their text is JSON.
 STRUCTURED = frozenset({"characters", "input_reference", "keyframes", "loras", "metadata", "shots", "video"})
+_TOO_MANY = f"has too many elements: it may contain '[', '{{' and ',' at most {MOST_JSON_MARKS} times."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,21 @@ def read(body: Body) -> dict[str, Any]:
 
 
 def _json(file: IO[bytes]) -> dict[str, Any]:
+    raw = file.read()
+    if _marks(raw) > MOST_JSON_MARKS:
+        raise InvalidRequest(f"The JSON body of your request {_TOO_MANY}")
     try:
-        values = json.load(file, parse_constant=_refuse_constant)
+        values = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest("We could not parse the JSON body of your request.") from None
     if not isinstance(values, dict):
         raise InvalidRequest("The JSON body of your request must be an object.")
     return cast("dict[str, Any]", values)
+
+
+def _marks(raw: bytes) -> int:
+    """An upper bound of its elements, without parsing. Base64 has none, so a picture of any size may be inside."""
+    return sum(map(raw.count, (b"[", b"{", b",")))
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -91,6 +101,8 @@ def _refuse_constant(name: str) -> NoReturn:
 def _structured(name: str, value: Any) -> Any:
     if name not in STRUCTURED or not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
         return value
+    if _marks(value.encode()) > MOST_JSON_MARKS:
+        raise InvalidRequest(f"'{name}' {_TOO_MANY}", param=name)
     try:
         return json.loads(value, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
