@@ -107,7 +107,6 @@ def _stay(system: dict[str, Any], process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def _stack(data: Path) -> Generator[subprocess.Popen[bytes]]:
     """`kinema up` as a child that cannot outlive this command."""
-    (data / "up.json").unlink(missing_ok=True)
     command = (sys.executable, "-m", "cli.main", "up", "--data", str(data), "--json")
     process = subprocess.Popen(
         through_shim(command, "same", signal.SIGTERM),
@@ -126,12 +125,12 @@ def _stack(data: Path) -> Generator[subprocess.Popen[bytes]]:
 
 
 def _wait_for(process: subprocess.Popen[bytes], data: Path) -> dict[str, Any]:
-    give_up_at = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up_at and process.poll() is None:
-        try:
-            return json.loads((data / "up.json").read_text())
-        except FileNotFoundError:
-            time.sleep(0.1)
+    """What up.json says, once it is the child's own: one that was there before belongs to another run."""
+    begun, state = time.time(), data / "up.json"
+    while time.time() - begun < START_SECONDS and process.poll() is None:
+        if state.exists() and state.stat().st_mtime > begun:
+            return json.loads(state.read_text())
+        time.sleep(0.1)
     raise SystemExit(f"Kinema did not start; the logs are in {data / 'logs'}.")
 
 

@@ -139,4 +139,6 @@ def _environment(stack: Stack, numbers: dict[str, int], model: Model) -> dict[st
         "KINEMA_MODERATION_URL": f"http://127.0.0.1:{numbers['moderator']}",
         "KINEMA_WORK_DIR": str(private_directory(stack.data / "work")),
     }
-    return {**defaults, **os.environ, **fixed, **stack.endpoints.environment()}
+    served = stack.endpoints.environment()
+    del served["KINEMA_OWNER_DATABASE_URL"]  # the schema is current; nobody else may change it
+    return {**defaults, **os.environ, **fixed, **served}

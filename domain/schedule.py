@@ -30,9 +30,14 @@ def floor(shares: Iterable[Share]) -> float:
     return min((share.vtime for share in shares if not share.asleep), default=0.0)
 
 
+def doze(share: Share) -> Share:
+    """Asleep if there is nothing to do. Clocks move by claims only, so it is enough to look before each claim."""
+    return replace(share, asleep=share.asleep or (share.running == 0 and share.backlog == 0))
+
+
 def choose(shares: Iterable[Share]) -> Share | None:
     """The tenant that goes next, its clock raised to the floor if it slept; None if nobody may run."""
-    known = list(shares)
+    known = [doze(share) for share in shares]
     lowest = floor(known)
     ready = [share for share in known if share.backlog > 0 and share.running < share.cap]
     first = min(ready, key=lambda share: (wake(share, lowest).vtime, not share.asleep, share.tenant), default=None)
@@ -56,10 +61,4 @@ def claim(share: Share, estimate: float) -> Share:
 
 def release(share: Share, estimate: float, cost: float) -> Share:
     """One video done: the charge corrected to what it did cost."""
-    running = share.running - 1
-    return replace(
-        share,
-        running=running,
-        vtime=share.vtime + (cost - estimate) / share.weight,
-        asleep=running == 0 and share.backlog == 0,
-    )
+    return replace(share, running=share.running - 1, vtime=share.vtime + (cost - estimate) / share.weight)

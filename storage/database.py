@@ -19,6 +19,8 @@ POOL_SIZE = 20  # the same number as API threads: a thread never waits for a con
 
 TENANT_ROLE = "kinema_tenant"
 SERVICE_ROLE = "kinema_service"
+# A server that answers no more is given up after ten seconds, in milliseconds and seconds as libpq counts them.
+_UNREACHABLE = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _ENTER = sa.text("SELECT set_config('role', :role, true), set_config('kinema.tenant', :tenant, true)")
 
 
@@ -33,7 +35,8 @@ class Database:
             pool_timeout=5,
             pool_pre_ping=True,
             # No server-side prepared statements: they do not survive a pooler, nor fit partial indexes.
-            connect_args={"prepare_threshold": None, "connect_timeout": 5},
+            connect_args={"prepare_threshold": None, "connect_timeout": 5, **_UNREACHABLE},
+            hide_parameters=True,  # prompts do not belong in logs
         )
 
     @contextmanager

@@ -26,7 +26,7 @@ def end_overdue_for_any_tenant(connection: Connection, limit: int) -> Sequence[U
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    for row in overdue:
+    for row in sorted(overdue, key=lambda row: row.tenant_id):  # quota rows in one order for everybody
         change = Move(
             row.tenant_id,
             row.id,

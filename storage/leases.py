@@ -77,10 +77,10 @@ def fail(
     return _again(connection, held, reason, stage_delay(failures), {"failures": failures})
 
 
-def hand_back(connection: Connection, lease: Lease) -> State | None:
-    """The worker leaves (drain): the video waits again at once, and no failure is counted."""
+def hand_back(connection: Connection, lease: Lease, delay_seconds: float = 0.0) -> State | None:
+    """The worker leaves (drain), or a server is away: the video waits again, and no failure is counted."""
     held = _lock(connection, lease)
-    return None if held is None else _again(connection, held, "released", 0.0, {})
+    return None if held is None else _again(connection, held, "released", delay_seconds, {})
 
 
 def reap_for_any_tenant(connection: Connection, limit: int) -> Sequence[Reaped]:
@@ -92,7 +92,8 @@ def reap_for_any_tenant(connection: Connection, limit: int) -> Sequence[Reaped]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).mappings()
-    return [_reap(connection, row) for row in expired.all()]
+    # In one order for all reapers: each takes the tenants' shares in turn, and two must not meet head-on.
+    return [_reap(connection, row) for row in sorted(expired.all(), key=lambda row: (row["queue"], row["tenant_id"]))]
 
 
 def _reap(connection: Connection, row: sa.RowMapping) -> Reaped:

@@ -36,6 +36,7 @@ def claim_for_any_tenant(
     """Take the best video of the tenant whose turn it is; None when nobody may run.
 
     The lock comes first and alone: the choice, as a statement of its own, then sees what the last claim committed.
+    Clocks move by claims only, so it is here that tenants with nothing to do are put to sleep.
     """
     connection.execute(_LOCK, {"queue": queue})
     row = connection.execute(
@@ -112,8 +113,14 @@ WITH RECURSIVE backlogged AS (
             AND v.tenant_id > b.tenant_id
           ORDER BY v.tenant_id LIMIT 1)
   FROM backlogged b WHERE b.tenant_id IS NOT NULL
+), idle AS (
+  SELECT tenant_id FROM tenant_sched WHERE queue = :queue AND NOT asleep AND running = 0
+  EXCEPT SELECT tenant_id FROM backlogged
+), dozed AS (
+  UPDATE tenant_sched SET asleep = true WHERE queue = :queue AND tenant_id IN (SELECT tenant_id FROM idle)
 ), lowest AS (
-  SELECT coalesce(min(vtime), 0) AS vtime FROM tenant_sched WHERE queue = :queue AND NOT asleep
+  SELECT coalesce(min(vtime), 0) AS vtime FROM tenant_sched
+  WHERE queue = :queue AND NOT asleep AND tenant_id NOT IN (SELECT tenant_id FROM idle)
 ), chosen AS (
   SELECT b.tenant_id, t.weight
   FROM backlogged b
@@ -147,11 +154,9 @@ def _claim_statement(stage: Stage) -> sa.TextClause:
 _CLAIM = {stage: _claim_statement(stage) for stage in Stage}
 _CLAIMABLE_NOW = "state IN ({})".format(", ".join(f"'{run.waiting}'" for run in RUNS.values()))
 
-_RELEASE = sa.text(f"""
-UPDATE tenant_sched s SET
+_RELEASE = sa.text("""
+UPDATE tenant_sched SET
   running = running - 1,
-  vtime = vtime + :correction / (SELECT weight FROM tenants WHERE id = :tenant),
-  asleep = running <= 1 AND NOT EXISTS (
-    SELECT 1 FROM videos v WHERE v.queue = :queue AND v.tenant_id = :tenant AND v.{_CLAIMABLE_NOW})
+  vtime = vtime + :correction / (SELECT weight FROM tenants WHERE id = :tenant)
 WHERE queue = :queue AND tenant_id = :tenant
-""")  # noqa: S608 - the only insertion is our own table of states
+""")

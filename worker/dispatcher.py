@@ -21,7 +21,7 @@ from storage import housekeeping, leases, outputs, schedule, webhooks, workers
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.objects import ObjectStore
-from storage.outages import OUTAGES
+from storage.outages import OUTAGES, is_away
 from storage.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,9 @@ class Dispatcher:
         try:
             duty.perform()
         except OUTAGES as error:
-            self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
-            log.warning("the database does not answer", extra={"error": type(error).__name__})
+            if is_away(error):
+                self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
+            log.warning("a duty must wait", extra={"duty": duty.perform.__name__, "error": type(error).__name__})
         except Unavailable as error:
             log.warning(error.message)
         duty.due_at = time.monotonic() + duty.every

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from storage import workers
-from storage.outages import OUTAGES
 from worker.process import Process
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class Presence:
             self._changed.clear()
             try:
                 self._report()
-            except OUTAGES as error:
+            except Exception as error:  # noqa: BLE001 - a worker that looks dead is one: this thread must never end
                 log.warning("presence could not be reported", extra={"error": type(error).__name__})
             self._changed.wait(self._process.settings.beat_seconds)
 

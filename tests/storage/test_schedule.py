@@ -15,7 +15,9 @@ from domain import schedule as rules
 from domain.lifecycle import Stage, State
 from domain.schedule import Share
 from storage import schedule
+from storage import videos as videos_of
 from storage.database import Database
+from storage.lifecycle import Move, move
 from storage.tables import events, tenant_sched, videos
 from tests.fixtures.videos import QUEUES, World
 
@@ -55,8 +57,33 @@ def test_a_finished_video_is_charged_what_it_took(world: World) -> None:
     with world.database.transaction(tenant) as connection:
         row = connection.execute(sa.select(tenant_sched).filter_by(queue=QUEUES[Stage.RENDER])).one()
         gpu_ms = connection.scalar(sa.select(videos.c.gpu_ms))
-    assert (row.running, row.asleep) == (0, True)
+    assert row.running == 0
     assert row.vtime == pytest.approx(gpu_ms / 2)
+
+
+def test_a_tenant_whose_last_video_is_cancelled_does_not_hold_the_floor_down(world: World) -> None:
+    idle, busy = world.tenant("idle"), world.tenant("busy", render_cap=100)
+    world.queued(idle)
+    second = world.queued(idle)
+    world.advance(Stage.RENDER)
+    cancel(world, idle, second)
+    for _ in range(30):
+        world.queued(busy)
+    for _ in range(10):
+        world.must_claim(Stage.RENDER)
+    newcomer = world.tenant("newcomer", render_cap=100)
+    for _ in range(10):
+        world.queued(newcomer)
+    turns = Counter(world.must_claim(Stage.RENDER).tenant_id for _ in range(10))
+    assert turns == {busy: 5, newcomer: 5}
+
+
+def cancel(world: World, tenant: UUID, video_id: UUID) -> None:
+    with world.database.transaction(tenant) as connection:
+        video = videos_of.find(connection, tenant, video_id, lock=True)
+        assert video is not None
+        change = Move(tenant, video_id, video.state, State.CANCELLED, video.fence, error_code="cancelled")
+        assert move(connection, change)
 
 
 def test_a_tenant_that_slept_starts_at_the_slowest_clock_still_running(world: World) -> None:
@@ -85,6 +112,14 @@ def test_sql_and_domain_make_the_same_choices(world: World, seed: int) -> None:
             tenant = draw.choice(list(shares))
             world.queued(tenant, seconds=draw.choice([1, 2, 4]))
             shares[tenant] = replace(shares[tenant], backlog=shares[tenant].backlog + 1)
+        elif draw.random() < 0.2 and (waiting_of := [tenant for tenant, share in shares.items() if share.backlog]):
+            tenant = draw.choice(waiting_of)
+            with world.database.transaction(tenant) as connection:
+                mine = sa.select(videos.c.id).where(videos.c.tenant_id == tenant, videos.c.state == State.QUEUED)
+                last = connection.scalars(mine.order_by(videos.c.id.desc())).first()
+            assert last is not None
+            cancel(world, tenant, last)
+            shares[tenant] = replace(shares[tenant], backlog=shares[tenant].backlog - 1)
         elif draw.random() < 0.3 and running:
             lease, estimate = running.pop(draw.randrange(len(running)))
             assert world.move(lease, State.RENDERED)
@@ -92,6 +127,7 @@ def test_sql_and_domain_make_the_same_choices(world: World, seed: int) -> None:
                 real = connection.scalar(sa.select(videos.c.gpu_ms).where(videos.c.id == lease.video_id))
             shares[lease.tenant_id] = rules.release(shares[lease.tenant_id], estimate, real)
         else:
+            shares = {tenant: rules.doze(share) for tenant, share in shares.items()}
             chosen, lease = rules.choose(shares.values()), world.claim(Stage.RENDER)
             assert (lease is None) == (chosen is None)
             if lease is not None and chosen is not None:
