@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import warnings
 from io import BytesIO
@@ -52,7 +51,12 @@ def store(served: Services, tenant_id: UUID, video_id: UUID, png: bytes) -> None
 
 
 def clean(content: bytes, size: Size) -> bytes:
-    """Pixels only, upright: no metadata, no second frame. The size is checked before a pixel is decoded."""
+    """PNG of RGB pixels with 8 bits a channel; whatever the engines would read, they read the same afterwards.
+
+    The first frame of an animation, turned upright by its orientation tag, transparency laid over white, greys of 16
+    bits cut to their upper eight; metadata stays behind. The size is checked before a pixel is decoded. Raises
+    InvalidRequest.
+    """
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             _check_size(image, size)
@@ -96,7 +100,7 @@ def _of_url(url: Any) -> bytes:
         )
     try:
         return base64.b64decode(url[start.end() :], validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; text beyond ASCII is another
         raise InvalidRequest("'input_reference.image_url' is not valid base64.", param=PARAM) from None
 
 
@@ -113,9 +117,18 @@ def _check_size(image: Image.Image, size: Size) -> None:
 
 
 def _encode(image: Image.Image) -> bytes:
-    upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright = _flat(ImageOps.exif_transpose(image))
     bare = Image.new("RGB", upright.size)
     bare.paste(upright)
     png = BytesIO()
     bare.save(png, "PNG", compress_level=1)
     return png.getvalue()
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey, which a plain conversion would cut off at 255
+        return image.point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

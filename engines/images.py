@@ -26,8 +26,9 @@ class ImageError(ValueError):
 def decode_image(data: bytes) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP into `frame_HWC` (uint8 RGB).
 
-    The first frame of an animation, turned upright by its orientation tag, transparency laid over white; metadata
-    stays behind. Nothing is decompressed before its size is known to be within the limits. Raises ImageError.
+    The first frame of an animation, turned upright by its orientation tag, transparency laid over white, greys of 16
+    bits cut to their upper eight; metadata stays behind. Nothing is decompressed before its size is known to be
+    within the limits. Raises ImageError.
     """
     if len(data) > MAX_BYTES:
         raise ImageError(f"The image is larger than {MAX_BYTES // 1024**2} MiB.")

@@ -4,6 +4,7 @@ import base64
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
@@ -14,6 +15,7 @@ from api import inputs
 from domain import ids
 from domain.errors import InvalidRequest
 from domain.video import Size
+from engines.images import decode_image
 from storage import ledger, videos
 from storage.objects import ObjectStore
 from tests.api.conftest import Tenant
@@ -94,6 +96,7 @@ def test_a_picture_of_another_size_is_refused_in_openai_s_words(client: OpenAI) 
         ({"image_url": "file:///etc/passwd"}, "invalid_value", "base64 data URL"),
         ({"image_url": "data:image/svg+xml;base64,AAAA"}, "invalid_value", "base64 data URL"),
         ({"image_url": "data:image/png;base64,%%%"}, "invalid_value", "not valid base64"),
+        ({"image_url": "data:image/png;base64,ÄÖÜ="}, "invalid_value", "not valid base64"),
         ({"image_url": "data:image/png;base64,AAAA"}, "invalid_value", "could not be read"),
         ({"image_url": 5}, "invalid_type", "expected a string"),
         ({"file_id": "file_1"}, "unsupported_value", "file_id' is not supported yet"),
@@ -153,6 +156,56 @@ def test_a_picture_that_lies_on_its_side_is_turned_before_it_is_measured() -> No
 def test_every_kind_of_pixel_becomes_rgb(mode: str) -> None:
     with Image.open(BytesIO(inputs.clean(picture("PNG", mode=mode), SIZE))) as image:
         assert (image.mode, image.size) == ("RGB", (256, 144))
+
+
+def gradient(mode: str, kind: str = "PNG", **options: Any) -> bytes:
+    """All values of a channel from left to right; where there is alpha, it falls from top to bottom."""
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (144, 1))
+    if mode == "I;16":
+        image = Image.fromarray(ramp.astype(np.uint16) * 256 + 7)
+    elif mode.endswith("A"):
+        image = Image.fromarray(ramp).convert(mode)
+        image.putalpha(Image.fromarray(np.tile(np.arange(144, dtype=np.uint8)[::-1, None], (1, 256))))
+    else:
+        image = Image.fromarray(ramp).convert(mode)
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("L", "PNG", {}),
+        ("L", "PNG", {"transparency": 40}),
+        ("LA", "PNG", {}),
+        ("RGB", "WEBP", {"lossless": True}),
+        ("RGBA", "PNG", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("P", "PNG", {}),
+        ("P", "PNG", {"transparency": 40}),
+        ("CMYK", "JPEG", {}),
+        ("1", "PNG", {}),
+        ("I;16", "PNG", {}),
+    ],
+)
+def test_the_engines_would_see_the_same_pixels_in_the_file_as_it_came(
+    mode: str, kind: str, options: dict[str, Any]
+) -> None:
+    content = gradient(mode, kind, **options)
+    assert np.array_equal(decode_image(inputs.clean(content, SIZE)), decode_image(content))
+
+
+def test_greys_of_sixteen_bits_are_not_white() -> None:
+    with Image.open(BytesIO(inputs.clean(gradient("I;16"), SIZE))) as image:
+        assert [image.getpixel((x, 0)) for x in (0, 100, 255)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+
+
+def test_transparency_is_laid_over_white() -> None:
+    invisible = BytesIO()
+    Image.new("RGBA", (256, 144), (200, 0, 0, 0)).save(invisible, "PNG")
+    with Image.open(BytesIO(inputs.clean(invisible.getvalue(), SIZE))) as image:
+        assert image.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_the_size_is_judged_by_the_header_before_anything_is_decoded() -> None:
