@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=partial(_lifespan, settings=settings, metrics=metrics),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a path with one more slash is no path of ours: the JSON 404
     )
     app.add_middleware(Tracking, metrics=metrics)
     errors.install(app)

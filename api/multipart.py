@@ -44,7 +44,7 @@ def read(content_type: str, file: IO[bytes]) -> dict[str, Any]:
         if count > MOST_PARTS:
             raise InvalidRequest("The form has too many parts.")
         path = _path(_text(name or b"", None))
-        _insert(found, path, value, path[0])
+        _insert(found, path, value, path[0][:64])
 
     def on_field(part: Field) -> None:
         add(part.field_name, _text(part.value or b"", part.field_name))

@@ -17,6 +17,7 @@ DEFAULT_SECONDS = "4"
 DEFAULT_SIZE = "720x1280"
 MOST_SEED = 2**63 - 1
 MOST_GUIDANCE = 30.0
+ECHO_LIMIT = 64  # characters of a client's own text that a refusal repeats
 METADATA_KEYS, METADATA_KEY_LIMIT, METADATA_VALUE_LIMIT = 16, 64, 512
 
 TAKEN = frozenset({"prompt", "model", "seconds", "size", "input_reference", "seed", "steps", "guidance", "metadata"})
@@ -62,7 +63,8 @@ def check_names(values: dict[str, Any]) -> None:
         if name in UNSUPPORTED:
             raise InvalidRequest(f"'{name}' is not supported yet.", param=name, code="unsupported_parameter")
         if name not in TAKEN:
-            raise InvalidRequest(f"Unknown parameter: '{name[:64]}'.", param=name[:64], code="unknown_parameter")
+            shown = name[:ECHO_LIMIT]
+            raise InvalidRequest(f"Unknown parameter: '{shown}'.", param=shown, code="unknown_parameter")
 
 
 def model_name(values: dict[str, Any]) -> str:
@@ -91,7 +93,7 @@ def one_of(param: str, value: str, supported: Sequence[str]) -> str:
     shown = [f"'{each}'" for each in supported]
     listed = " and ".join(shown) if len(shown) < 3 else f"{', '.join(shown[:-1])}, and {shown[-1]}"
     raise InvalidRequest(
-        f"Invalid value: '{value[:64]}'. Supported values are: {listed}.", param=param, code="invalid_value"
+        f"Invalid value: '{value[:ECHO_LIMIT]}'. Supported values are: {listed}.", param=param, code="invalid_value"
     )
 
 
@@ -142,7 +144,8 @@ def _integer(values: dict[str, Any], name: str, least: int, most: int) -> int | 
     if type(value) is not int:
         wrong_type(name, "an integer", value)
     if not least <= value <= most:
-        raise InvalidRequest(f"Invalid value: {value}. {name} must be from {least} to {most}.", param=name)
+        shown = str(value)[:ECHO_LIMIT]
+        raise InvalidRequest(f"Invalid value: {shown}. {name} must be from {least} to {most}.", param=name)
     return value
 
 

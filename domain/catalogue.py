@@ -52,7 +52,7 @@ class Catalogue:
         for model in self.models:
             if name == model.name or name in model.aliases:
                 return model
-        raise NotFound(f"The model '{name}' does not exist.", param="model", code="model_not_found")
+        raise NotFound(f"The model '{name[:64]}' does not exist.", param="model", code="model_not_found")
 
 
 def load(path: Path, *, testcard: bool = False) -> Catalogue:

@@ -64,6 +64,11 @@ def test_a_body_is_not_received_from_strangers(app: TestClient) -> None:
 ROUTER = [
     ("GET", "/", 404),
     ("GET", "/v1/nothing", 404),
+    ("GET", "/v1/videos/", 404),
+    ("POST", "/v1/videos/", 404),
+    ("GET", f"/v1/videos/{MISSING}/", 404),
+    ("GET", "/v1/models/", 404),
+    ("GET", "/v1/webhook_endpoints/", 404),
     ("GET", "/v1/videos/characters", 404),
     ("GET", "/v1/videos/characters/char_1", 404),
     ("POST", "/v1/videos/characters", 404),

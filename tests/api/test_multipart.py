@@ -68,6 +68,14 @@ def test_a_form_that_contradicts_itself_is_refused(fields: list[tuple[str, str |
         form(*fields)
 
 
+@pytest.mark.parametrize("ends", [("", ""), ("", "[b]")])
+def test_a_refusal_repeats_at_most_64_characters_of_a_name(ends: tuple[str, str]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        form(*(("n" * 1000 + end, "1") for end in ends))
+    assert refused.value.param == "n" * 64
+    assert "n" * 65 not in refused.value.message
+
+
 @pytest.mark.parametrize("body", [b"--y\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--"])
 def test_a_broken_form_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from api import inputs, parameters
 from api.multipart import Upload
 from domain import catalogue
-from domain.errors import InvalidRequest
+from domain.errors import InvalidRequest, NotFound
 from domain.video import Request, Size
 
-MODEL = catalogue.load(Path("models.toml")).find("sora-2")
+CATALOGUE = catalogue.load(Path("models.toml"))
 
 
 def parse(**values: Any) -> Request:
     parameters.check_names(values)
-    return parameters.request(values, MODEL)
+    return parameters.request(values, CATALOGUE.find(parameters.model_name(values)))
 
 
 def test_a_prompt_is_enough() -> None:
@@ -79,6 +79,35 @@ def test_a_refusal_names_its_parameter(values: dict[str, Any], param: str, code:
     assert message in refused.value.message
 
 
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": LONG},
+        {"seconds": LONG},
+        {"size": LONG},
+        {"seed": 10**4000},
+        {"seed": -(10**4000)},
+        {"seed": LONG},
+        {"steps": 10**4000},
+        {"guidance": 1e300},
+        {"guidance": LONG},
+        {"metadata": {LONG: ""}},
+        {"metadata": {LONG: 1}},
+        {LONG: ""},
+    ],
+)
+def test_a_refusal_repeats_at_most_64_characters_of_what_came(values: dict[str, Any]) -> None:
+    with pytest.raises((InvalidRequest, NotFound)) as refused:
+        parse(**{"prompt": "x", **values})
+    assert "x" * 65 not in refused.value.message
+    assert "0" * 65 not in refused.value.message
+    assert len(refused.value.message) < 250
+    assert len(refused.value.param or "") <= len("metadata.") + 64
+
+
 def test_metadata_at_its_limits_is_taken() -> None:
     metadata = {"k" * 62 + f"{n:02}": "v" * 512 for n in range(16)}
     assert parse(prompt="x", metadata=metadata).metadata == metadata
@@ -105,6 +134,6 @@ def test_any_json_is_a_request_or_a_refusal(values: dict[str, Any]) -> None:
     try:
         request = parse(**{"prompt": "x", **given_values})
         inputs.first_frame(given_values, request.size)
-    except InvalidRequest:
+    except (InvalidRequest, NotFound):
         return
     assert Request.from_json(request.to_json()) == request
