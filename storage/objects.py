@@ -26,6 +26,18 @@ class Download:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the store may take to be reached, and between two bytes of an answer, before the last attempt fails."""
+
+    connect_seconds: float = 3
+    read_seconds: float = 30
+    attempts: int = 3
+
+
+STUBBORN = Patience()  # for workers, which have nothing better to do
+
+
 class ObjectStore:
     """One bucket. Errors of the store are Unavailable; a missing key is NotFound."""
 
@@ -38,19 +50,20 @@ class ObjectStore:
         *,
         region: str = "us-east-1",
         public_url: str | None = None,
+        patience: Patience = STUBBORN,
     ) -> None:
         self.bucket = bucket
-        self._client = self._connect(endpoint_url, access_key, secret_key, region)
-        self._signer = self._connect(public_url, access_key, secret_key, region) if public_url else None
+        self._client = self._connect(endpoint_url, access_key, secret_key, region, patience)
+        self._signer = self._connect(public_url, access_key, secret_key, region, patience) if public_url else None
 
     @staticmethod
-    def _connect(url: str | None, access_key: str, secret_key: str, region: str) -> Any:
+    def _connect(url: str | None, access_key: str, secret_key: str, region: str, patience: Patience) -> Any:
         config = Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},
-            connect_timeout=3,
-            read_timeout=30,
-            retries={"total_max_attempts": 3, "mode": "standard"},
+            connect_timeout=patience.connect_seconds,
+            read_timeout=patience.read_seconds,
+            retries={"total_max_attempts": patience.attempts, "mode": "standard"},
             max_pool_connections=32,
             proxies={},
         )
@@ -92,7 +105,9 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes:
         """A small object as a whole."""
-        return b"".join(self.get(key).body)
+        body = self.get(key).body
+        with _refusals():
+            return b"".join(body)
 
     def fetch(self, key: str, path: Path) -> None:
         """Read an object into a file."""
