@@ -12,6 +12,7 @@ from domain.webhooks import headers
 from storage import deliveries
 from storage.database import Database
 from storage.deliveries import LEASE_SECONDS, Delivery
+from storage.outages import OUTAGES
 from storage.secrets import UnreadableSecret, unseal
 from worker.egress import TOTAL_SECONDS, Egress
 
@@ -32,17 +33,21 @@ def deliver_due(
     """Send what is due, one after the other; many threads may do so at once. Returns the attempts that counted.
 
     No connection is held while a receiver takes its time. If the process dies, the lease runs out and another sends
-    the message again under the same id.
+    the message again under the same id. The same happens if the database goes away, which ends the loop early.
     """
     egress = Egress(allow_loopback=allow_loopback, total_seconds=total_seconds)
     counted = 0
-    while keep_going():
-        with database.transaction_for_any_tenant() as connection:
-            delivery = deliveries.claim_delivery_for_any_tenant(connection, lease_seconds)
-        if delivery is None:
-            break
-        counted += _deliver(database, delivery, keys, egress)
+    try:
+        while keep_going() and (delivery := _claim(database, lease_seconds)):
+            counted += _deliver(database, delivery, keys, egress)
+    except OUTAGES as error:
+        log.warning("deliveries wait: the database does not answer", extra={"error": type(error).__name__})
     return counted
+
+
+def _claim(database: Database, lease_seconds: float) -> Delivery | None:
+    with database.transaction_for_any_tenant() as connection:
+        return deliveries.claim_delivery_for_any_tenant(connection, lease_seconds)
 
 
 def _deliver(database: Database, delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> bool:

@@ -14,6 +14,7 @@ from openai import OpenAI
 from domain.lifecycle import Stage
 from domain.webhooks import EventType
 from storage import deliveries, webhooks
+from storage.database import Database
 from storage.lifecycle import State
 from tests.fixtures.receiver import Received, raw_server, receiver
 from tests.fixtures.videos import World
@@ -224,6 +225,39 @@ def test_many_threads_deliver_every_message_exactly_once(world: World) -> None:
     assert sum(counts) == 24
     assert len({request.headers["webhook-id"] for request in there.requests}) == len(there.requests) == 24
     assert rows(world, "SELECT DISTINCT state, attempts FROM webhook_deliveries") == [("delivered", 1)]
+
+
+def test_a_database_without_a_free_connection_ends_the_loop_quietly(
+    world: World, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenant = world.tenant()
+    crowded = Database(database_url, pool_size=1)
+    with receiver() as there:
+        register(world, tenant, there.url())
+        end_a_video(world, tenant)
+        with crowded.engine.connect():
+            assert deliver_due(crowded, KEYS, allow_loopback=True) == 0
+        assert there.requests == []
+        assert deliver_due(crowded, KEYS, allow_loopback=True) == 1, "it is still due"
+    crowded.close()
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "deliveries wait: the database does not answer"
+    ]
+
+
+def test_a_delivery_that_cannot_be_written_down_is_sent_again(world: World, owner_url: str) -> None:
+    tenant = world.tenant()
+    engine = sa.create_engine(owner_url, poolclass=sa.NullPool)
+    with receiver() as there, engine.connect() as owner:
+        register(world, tenant, there.url())
+        end_a_video(world, tenant)
+        owner.execute(sa.text("LOCK TABLE webhook_attempts IN ACCESS EXCLUSIVE MODE"))
+        assert deliver(world, lease_seconds=2.0) == 0
+        owner.rollback()
+        time.sleep(0.1)
+        assert deliver(world) == 1
+    assert len({request.headers["webhook-id"] for request in there.requests}) == 1
+    assert rows(world, "SELECT state, attempts FROM webhook_deliveries") == [("delivered", 2)]
 
 
 def test_a_drain_ends_the_loop_after_the_delivery_in_hand(world: World) -> None:
