@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,6 +11,8 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from moderation.policy import CATEGORIES, Action, Decision, worst
+
+log = logging.getLogger(__name__)
 
 UPSTREAM_POLICY = "upstream"  # of a moderator that only flags
 
@@ -27,7 +30,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """No decision: ask again later, and in the end let a person decide. `reason` is for logs."""
+    """No decision: ask again later, and in the end let a person decide. `reason` names a class of errors."""
 
     reason: str
 
@@ -61,12 +64,18 @@ def ask(url: str, texts: Sequence[str], timeout: float) -> Verdict | Unavailable
         response.raise_for_status()
         answer = _Answer.model_validate_json(response.content)
     except httpx.HTTPError as error:
-        return Unavailable(f"{type(error).__name__}: {error}")
+        return _unavailable(type(error).__name__, str(error))
     except ValidationError as error:
-        return Unavailable(f"not an answer: {error.error_count()} faults")
+        return _unavailable(type(error).__name__, f"{error.error_count()} faults")  # its text would quote the answer
     if len(answer.results) != len(texts):
-        return Unavailable(f"{len(answer.results)} results for {len(texts)} texts")
+        return _unavailable("WrongLength", f"{len(answer.results)} results for {len(texts)} texts")
     return _verdict(answer)
+
+
+def _unavailable(reason: str, detail: str) -> Unavailable:
+    """The detail may name hosts and addresses, so it goes to the log; the reason is stored with the video."""
+    log.warning("the moderator gave no answer", extra={"error": reason, "detail": detail})
+    return Unavailable(reason)
 
 
 def _verdict(answer: _Answer) -> Verdict:

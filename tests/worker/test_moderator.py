@@ -79,7 +79,7 @@ def test_harmless_texts_are_allowed(moderator: str) -> None:
 def test_a_moderator_that_is_away_is_unavailable() -> None:
     answer = ask(f"http://127.0.0.1:{free_port()}", ["a red ball"], 1)
     assert isinstance(answer, Unavailable)
-    assert "ConnectError" in answer.reason
+    assert answer.reason == "ConnectError"
 
 
 def test_a_moderator_that_does_not_answer_in_time_is_unavailable() -> None:
@@ -88,7 +88,7 @@ def test_a_moderator_that_does_not_answer_in_time_is_unavailable() -> None:
         listener.listen()
         answer = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", ["a red ball"], 0.2)
     assert isinstance(answer, Unavailable)
-    assert "ReadTimeout" in answer.reason
+    assert answer.reason == "ReadTimeout"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from moderation import prompts, provenance, signing
 from storage import outputs, videos
 from storage.outputs import Kind
 from storage.schedule import Lease
-from storage.tables import objects, verdicts
+from storage.tables import events, objects, verdicts
 from storage.tables import videos as table
 from tests.fixtures.videos import World
 from tests.worker.conftest import free_port
@@ -109,4 +109,8 @@ def test_a_moderator_that_does_not_answer_decides_nothing(process: Process, worl
         states.append(run(process, world.must_claim(Stage.SCREEN, lease_seconds=5)))
         with world.database.transaction(tenant) as connection:
             connection.execute(sa.update(table).values(run_at=sa.text("clock_timestamp()")))
+            reasons = connection.scalars(
+                sa.select(events.c.data["reason"].astext).where(events.c.data.has_key("reason"))
+            )
+            assert set(reasons) == {"ConnectError"}, "addresses and raw texts are for the log"
     assert states == [State.RECEIVED] * 4 + [State.HELD]
