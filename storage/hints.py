@@ -11,11 +11,16 @@ from redis.exceptions import RedisError
 
 RING_TASK = "kinema.look"
 HINT_SECONDS = 60  # an older hint is dropped unread: what it spoke of was rung for again since
+PUBLISH_SECONDS = 1.0  # a broker that takes longer over one hint counts as away
+CONSUME_SECONDS = 10.0  # a listener waits for a hint inside one read, so its reads may last
 DELIVER = "deliver"  # the one queue that threads work off; the others are named after stages and render pools
 
 
-def broker(redis_url: str) -> Celery:
-    """The Celery application that both sides share: no results, early acks, nothing prefetched."""
+def broker(redis_url: str, answer_seconds: float = PUBLISH_SECONDS) -> Celery:
+    """A Celery application for ringing, or with CONSUME_SECONDS for listening: early acks, nothing prefetched.
+
+    `answer_seconds` bounds every read and write.
+    """
     app = Celery("kinema", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -30,7 +35,7 @@ def broker(redis_url: str) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "global_keyprefix": "kinema:",
-            "socket_timeout": 10,
+            "socket_timeout": answer_seconds,
             "socket_connect_timeout": 1,
             "socket_keepalive": True,
             "health_check_interval": 10,
@@ -67,7 +72,7 @@ class Bell:
 
 
 class Ringer:
-    """One thread that rings for everybody: a caller sets a flag and goes on, however slow the broker is."""
+    """One thread that rings for a whole process: a caller sets a flag and goes on, however slow the broker is."""
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell

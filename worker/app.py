@@ -16,12 +16,12 @@ from celery import Celery, signals
 
 from runtime import logs
 from runtime.settings import Settings, load
-from storage.hints import DELIVER, broker
+from storage.hints import CONSUME_SECONDS, DELIVER, broker
 
 QUEUES_VARIABLE = "KINEMA_WORKER_QUEUES"  # set by the parent for its spawned children
 
 settings: Settings = load()
-app: Celery = broker(settings.redis_url)
+app: Celery = broker(settings.redis_url, CONSUME_SECONDS)
 app.conf.include = ["worker.tasks"]
 
 

@@ -9,8 +9,6 @@ import threading
 from functools import cached_property
 from pathlib import Path
 
-from celery import Celery
-
 from domain import catalogue
 from domain.catalogue import Catalogue
 from engines.registry import Registry
@@ -18,7 +16,7 @@ from moderation.provenance import Notary
 from moderation.signing import local_identity
 from runtime.settings import Settings
 from storage.database import Database
-from storage.hints import DELIVER, Bell
+from storage.hints import DELIVER, Bell, Ringer, broker
 from storage.objects import ObjectStore
 from storage.workers import Worker
 
@@ -28,11 +26,15 @@ GENERATOR_VERSION = "0.1.0"
 class Process:
     """Everything is made at first use, so that a process loads only what its queues need."""
 
-    def __init__(self, settings: Settings, app: Celery, queues: tuple[str, ...]) -> None:
+    def __init__(self, settings: Settings, queues: tuple[str, ...]) -> None:
         self.settings = settings
         self.worker = Worker(f"{socket.gethostname()}:{os.getpid()}", queues, socket.gethostname(), os.getpid())
-        self.bell = Bell(app)
         self.draining = threading.Event()
+
+    @cached_property
+    def ringer(self) -> Ringer:
+        """Rings for other workers. It publishes over connections of its own: the listening ones may wait longer."""
+        return Ringer(Bell(broker(self.settings.redis_url)))
 
     @cached_property
     def database(self) -> Database:

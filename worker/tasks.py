@@ -22,7 +22,7 @@ _lock = threading.RLock()  # thirty-two deliverers may ask at once
 
 @cache
 def _made() -> tuple[Process, Presence]:
-    process = Process(settings, app, tuple(os.environ[QUEUES_VARIABLE].split(",")))
+    process = Process(settings, tuple(os.environ[QUEUES_VARIABLE].split(",")))
     return process, Presence(process)
 
 

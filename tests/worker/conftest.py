@@ -14,7 +14,6 @@ import pytest
 from domain.lifecycle import Stage
 from moderation.signing import development_identity
 from runtime.settings import Secret, Settings
-from storage.hints import broker
 from storage.objects import ObjectStore
 from tests.fixtures.run import RunningStack
 from tests.fixtures.videos import QUEUES
@@ -55,8 +54,9 @@ def settings(
 @pytest.fixture
 def process(settings: Settings) -> Iterator[Process]:
     """What a worker of every queue owns."""
-    made = Process(settings, broker(settings.redis_url), tuple(QUEUES[stage] for stage in Stage))
+    made = Process(settings, tuple(QUEUES[stage] for stage in Stage))
     yield made
+    made.ringer.stop()
     made.database.close()
 
 

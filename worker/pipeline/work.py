@@ -40,7 +40,7 @@ def work_off(process: Process, presence: Presence, queue: str) -> None:
             return
         with presence.busy(lease.video_id), bound(video=lease.video_id.hex, tenant=lease.tenant_id.hex, stage=stage):
             run(process, lease)
-    process.bell.ring(queue)
+    process.ringer.want(queue)
 
 
 def stage_of(queue: str) -> Stage:
@@ -55,7 +55,7 @@ def run(process: Process, lease: Lease) -> State | None:
         after = _settle(process, lease, outcome)
     log.info("stage over", extra={"outcome": type(outcome).__name__, "state": after, "fence": lease.fence})
     for queue in _next_queues(process, lease, after):
-        process.bell.ring(queue)
+        process.ringer.want(queue)
     return after
 
 
@@ -66,7 +66,7 @@ def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
         )
         more = lease is not None and schedule.waiting_for_any_tenant(connection, queue, 1) > 0
     if more:
-        process.bell.ring(queue)
+        process.ringer.want(queue)
     return lease
 
 
