@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 import threading
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from storage.database import Database
 from storage.hints import DELIVER, Bell, Ringer, broker
 from storage.objects import ObjectStore
 from storage.workers import Worker
+from worker import workplace
 
 GENERATOR_VERSION = "0.1.0"
 
@@ -30,6 +32,7 @@ class Process:
         self.settings = settings
         self.worker = Worker(f"{socket.gethostname()}:{os.getpid()}", queues, socket.gethostname(), os.getpid())
         self.draining = threading.Event()
+        workplace.clear(self._work_dir)
 
     @cached_property
     def ringer(self) -> Ringer:
@@ -71,6 +74,10 @@ class Process:
         chain = Path(self.settings.provenance_cert_file).read_text()
         return Notary(local_identity(key, chain), GENERATOR_VERSION)
 
-    def folder(self) -> tempfile.TemporaryDirectory[str]:
+    def folder(self) -> AbstractContextManager[Path]:
         """A private place for drafts, gone when the stage ends."""
-        return tempfile.TemporaryDirectory(prefix="kinema-", dir=self.settings.work_dir or None)
+        return workplace.folder(self._work_dir)
+
+    @property
+    def _work_dir(self) -> Path:
+        return Path(self.settings.work_dir or tempfile.gettempdir())
