@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
 
 from domain.lifecycle import RUNS
 from storage.schedule import Lease
@@ -67,7 +68,9 @@ def register(connection: Connection, lease: Lease, purpose: Literal["draft", "ou
     if held is None:
         return False
     of_video = {"tenant_id": lease.tenant_id, "video_id": lease.video_id, "fence": lease.fence, "purpose": purpose}
-    connection.execute(sa.insert(objects), [{"key": name, **of_video} for name in keys])
+    # Repeated after a commit whose answer was lost, it changes nothing.
+    rows = insert(objects).on_conflict_do_nothing(index_elements=["key"])
+    connection.execute(rows, [{"key": name, **of_video} for name in keys])
     return True
 
 

@@ -16,6 +16,8 @@ from worker.process import Process
 
 log = logging.getLogger(__name__)
 
+LOADING = 10  # times the stall allowance: before the first step a model is loaded, which may take minutes
+
 # Which part of a video's progress each phase fills, in percent.
 PHASES = {"denoise": (1, 80), "decode": (80, 90), "encode": (80, 92), "publish": (92, 99)}
 
@@ -31,10 +33,11 @@ class Pulse:
         self._lease = lease
         self._lost = threading.Event()
         self._over = threading.Event()
-        self._moved_at = time.monotonic()
+        self._moved_at = self._next_beat = time.monotonic()
         self._first: tuple[float, int] | None = None  # when the first step came, and at what percentage
         self._percent = 0
         self._step: dict[str, Any] | None = None
+        self._leaving_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"pulse {lease.video_id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -66,6 +69,22 @@ class Pulse:
         if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace()):
             raise Interrupted
 
+    def hold_out(self, seconds: float) -> None:
+        """Wait for a server that is away, which is no standing still.
+
+        Raises Interrupted if the lease is lost, or if the worker leaves and its grace is over.
+        """
+        self._moved_at = time.monotonic()
+        if self._lost.wait(seconds) or self._leaves_for() > self._grace():
+            raise Interrupted
+
+    def _leaves_for(self) -> float:
+        """Seconds since the drain was first seen."""
+        if not self._process.draining.is_set():
+            return 0.0
+        self._leaving_since = self._leaving_since or time.monotonic()
+        return time.monotonic() - self._leaving_since
+
     def _seconds_left(self) -> float:
         """By the pace since the first step, so that loading a model does not count; 0 until a pace is known."""
         begun_at, begun_percent = self._first or (self._moved_at, self._percent)
@@ -77,21 +96,28 @@ class Pulse:
 
     def _run(self) -> None:
         settings = self._process.settings
-        next_beat = time.monotonic()
         while not self._over.wait(min(settings.cancel_poll_seconds, settings.beat_seconds)):
             try:
-                if time.monotonic() >= next_beat and self._moves():
-                    self._renew()
-                    next_beat = time.monotonic() + settings.beat_seconds
-                else:
-                    self._look()
+                self._beat()
             except OUTAGES as error:
                 log.warning("the database does not answer; the work goes on", extra={"error": type(error).__name__})
+            except Exception:
+                # Without this thread the lease would run out under work that goes on.
+                log.exception("a heartbeat failed; the work goes on")
             if self._lost.is_set():
                 return
 
+    def _beat(self) -> None:
+        self._leaves_for()
+        if time.monotonic() >= self._next_beat and self._moves():
+            self._renew()
+            self._next_beat = time.monotonic() + self._process.settings.beat_seconds
+        else:
+            self._look()
+
     def _moves(self) -> bool:
-        return time.monotonic() - self._moved_at < self._process.settings.stall_seconds
+        allowed = self._process.settings.stall_seconds * (LOADING if self._first is None else 1)
+        return time.monotonic() - self._moved_at < allowed
 
     def _renew(self) -> None:
         with self._process.database.transaction(self._lease.tenant_id) as connection:

@@ -40,7 +40,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It may work later; `code` is what the video fails with when it never does."""
+    """It may work later; `code` is what the video fails with when it never does. Users see `reason`: never raw text."""
 
     reason: str
     code: str
@@ -49,7 +49,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The worker is leaving; the video is as it was."""
+    """The worker is leaving, or a server is away: the video is as it was, and nothing counts against it."""
+
+    delay_seconds: float = 0.0  # before the next claim
 
 
 @dataclass(frozen=True, slots=True)

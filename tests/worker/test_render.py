@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -11,10 +12,13 @@ import sqlalchemy as sa
 
 from domain.lifecycle import Stage, State
 from engines.protocol import Interrupted
+from runtime.settings import Secret
 from storage import outputs, videos
+from storage.hints import Bell, broker
 from storage.tables import attempts, objects
-from tests.fixtures.videos import World
+from tests.fixtures.videos import QUEUES, World
 from worker.lease import Pulse
+from worker.pipeline import work
 from worker.pipeline.work import run
 from worker.process import Process
 
@@ -66,7 +70,7 @@ def test_a_cancel_stops_the_render_and_leaves_nothing_behind(process: Process, w
     render.join(5)
     assert ended == [None]
     assert time.monotonic() - begun < 1.0
-    assert list(tmp_path.glob("kinema-*")) == []
+    assert list(tmp_path.glob("kinema-work-*")) == []
 
 
 def test_a_worker_that_leaves_hands_a_long_render_back(process: Process, world: World) -> None:
@@ -93,11 +97,61 @@ def test_a_render_without_progress_loses_its_lease(process: Process, world: Worl
     tenant = world.tenant()
     world.queued(tenant)
     lease = world.must_claim(Stage.RENDER, lease_seconds=0.5)
-    with Pulse(process, lease):
+    with Pulse(process, lease) as pulse:
+        pulse.advance("denoise", 0, 8)
         time.sleep(1.2)
         with world.database.transaction(tenant) as connection:
             late = connection.scalar(sa.text("SELECT lease_until < clock_timestamp() FROM videos"))
     assert late
+
+
+@pytest.mark.parametrize(("stall_seconds", "kept"), [(0.2, True), (0.05, False)])
+def test_loading_a_model_may_take_ten_times_as_long_as_a_step(
+    process: Process, world: World, *, stall_seconds: float, kept: bool
+) -> None:
+    process.settings = replace(process.settings, stall_seconds=stall_seconds, lease_seconds=0.5)
+    tenant = world.tenant()
+    world.queued(tenant)
+    with Pulse(process, world.must_claim(Stage.RENDER, lease_seconds=0.5)):
+        time.sleep(1.3)
+        with world.database.transaction(tenant) as connection:
+            assert connection.scalar(sa.text("SELECT lease_until > clock_timestamp() FROM videos")) is kept
+
+
+def test_the_heartbeat_outlives_what_nobody_planned(process: Process, world: World, owner_url: str) -> None:
+    tenant = world.tenant()
+    world.queued(tenant)
+    engine = sa.create_engine(owner_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with Pulse(process, world.must_claim(Stage.RENDER, lease_seconds=0.5)) as pulse, engine.connect() as owner:
+        owner.execute(sa.text("ALTER TABLE videos RENAME TO elsewhere"))
+        time.sleep(0.6)
+        owner.execute(sa.text("ALTER TABLE elsewhere RENAME TO videos"))
+        time.sleep(0.6)
+        with world.database.transaction(tenant) as connection:
+            assert connection.scalar(sa.text("SELECT lease_until > clock_timestamp() FROM videos"))
+        assert not pulse.lost
+
+
+def test_a_broker_that_hangs_delays_no_video(process: Process, world: World) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        process.settings = replace(process.settings, redis_url=Secret(url))
+        tenant = world.tenant()
+        for _ in range(2):
+            world.queued(tenant)
+        begun = time.monotonic()
+        lease = work._claim(process, Stage.RENDER, QUEUES[Stage.RENDER])
+        assert lease is not None
+        assert time.monotonic() - begun < 0.5
+        assert work.run(process, lease) is State.RENDERED
+        with world.database.transaction(tenant) as connection:
+            took = "SELECT extract(epoch FROM clock_timestamp() - started_at) FROM attempts WHERE stage = 'render'"
+            assert connection.scalar(sa.text(took)) < 5
+        begun = time.monotonic()
+        assert Bell(broker(url)).ring("screen") is False
+        assert time.monotonic() - begun < 2
 
 
 def test_a_moving_render_keeps_its_lease_beyond_its_length(process: Process, world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from domain import ids
@@ -16,6 +17,8 @@ from storage.schedule import Lease
 from storage.videos import Rendering, Video
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Lost, Outcome, Refused
+from worker.patience import insist
+from worker.pipeline import uploads
 from worker.process import Process
 
 AFTER = {"allow": State.COMPLETED, "review": State.HELD, "block": State.BLOCKED}
@@ -29,13 +32,13 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
         return Failed("publish_failed")
     with process.folder() as folder:
         try:
-            drafts = _fetch(process, lease, rendering, Path(folder), pulse)
+            drafts = _fetch(process, lease, rendering, folder, pulse)
         except NotFound:
             return Failed("publish_failed")
         verdict = frames.judge(drafts[Kind.VIDEO])
         if AFTER[verdict.action] is not State.COMPLETED:
             return Refused(AFTER[verdict.action], lambda connection: _remember(connection, lease, verdict))
-        files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering), pulse)
+        files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering, pulse), pulse)
     if files is None:
         return Lost()
 
@@ -49,20 +52,21 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
 def _fetch(process: Process, lease: Lease, rendering: Rendering, folder: Path, pulse: Pulse) -> dict[Kind, Path]:
     paths = {kind: folder / f"draft.{SUFFIXES[kind]}" for kind in Kind}
     for number, (kind, key) in enumerate(outputs.drafts_of(lease, rendering.fence).items()):
-        process.store.fetch(key, paths[kind])
+        insist(pulse, partial(process.store.fetch, key, paths[kind]))
         pulse.advance("publish", number, 9)
     return paths
 
 
-def _facts(process: Process, video: Video, rendering: Rendering) -> Facts:
-    first_frame = video.plan.first_frame
+def _facts(process: Process, video: Video, rendering: Rendering, pulse: Pulse) -> Facts:
+    key = video.plan.first_frame
+    image = None if key is None else InputImage(insist(pulse, partial(process.store.read, key)), "image/png")
     return Facts(
         video_id=ids.public(ids.Kind.VIDEO, video.id),
         model=video.plan.model,
         checkpoint=rendering.checkpoint,
         prompt_digest=prompt_digest(video.plan.prompt, process.settings.key_pepper.encode()),
         created_at=rendering.ended_at,
-        first_frame=None if first_frame is None else InputImage(process.store.read(first_frame), "image/png"),
+        first_frame=image,
     )
 
 
@@ -71,13 +75,12 @@ def _sign_and_upload(
 ) -> list[Output] | None:
     """Signed copies in the store, their keys written down first. None: the lease was lost."""
     keys = {kind: outputs.key(lease, "output", kind) for kind in Kind}
-    with process.database.transaction(lease.tenant_id) as connection:
-        if not outputs.register(connection, lease, "output", list(keys.values())):
-            return None
+    if not uploads.register(process, lease, pulse, "output", keys):
+        return None
     files: list[Output] = []
     for number, (kind, draft) in enumerate(drafts.items()):
         signed = process.notary.sign(draft, draft.with_stem("signed"), facts)
-        process.store.put(keys[kind], signed.path, CONTENT_TYPES[kind])
+        uploads.put(process, pulse, kind, keys[kind], signed.path)
         files.append(Output(kind, keys[kind], CONTENT_TYPES[kind], bytes.fromhex(signed.sha256), signed.size))
         pulse.advance("publish", 3 + 2 * number, 9)
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 from domain.errors import NotFound
@@ -11,11 +12,13 @@ from engines.encode import Drafts, encode
 from engines.images import ImageError, decode_image
 from engines.protocol import Conditions, Engine
 from storage import outputs
-from storage.outputs import CONTENT_TYPES, Kind
+from storage.outputs import Kind
 from storage.schedule import Lease
 from storage.videos import Video
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Lost, Outcome
+from worker.patience import insist
+from worker.pipeline import uploads
 from worker.process import Process
 
 
@@ -25,22 +28,23 @@ def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
     engine = process.engines.engine(video.plan.model)
     clock.lap("load")
     try:
-        conditions = _conditions(process, video)
+        conditions = _conditions(process, video, pulse)
     except (NotFound, ImageError):
         return Failed("input_unreadable")
     with process.folder() as folder:
-        drafts = _draw(engine, video, conditions, pulse, Path(folder))
+        drafts = _draw(engine, video, conditions, pulse, folder)
         clock.lap("draw")
-        if not _upload(process, lease, drafts):
+        if not _upload(process, lease, drafts, pulse):
             return Lost()
         clock.lap("upload")
     return Done(State.RENDERED, timings={**clock.laps, "checkpoint": engine.checkpoint})
 
 
-def _conditions(process: Process, video: Video) -> Conditions:
+def _conditions(process: Process, video: Video, pulse: Pulse) -> Conditions:
     if video.plan.first_frame is None:
         return Conditions()
-    return Conditions(first_frame_HWC=decode_image(process.store.read(video.plan.first_frame)))
+    image = insist(pulse, partial(process.store.read, video.plan.first_frame))
+    return Conditions(first_frame_HWC=decode_image(image))
 
 
 def _draw(engine: Engine, video: Video, conditions: Conditions, pulse: Pulse, folder: Path) -> Drafts:
@@ -48,15 +52,14 @@ def _draw(engine: Engine, video: Video, conditions: Conditions, pulse: Pulse, fo
     return encode(chunks, video.plan, folder, lambda done, total: pulse.advance("encode", done, total))
 
 
-def _upload(process: Process, lease: Lease, drafts: Drafts) -> bool:
-    """Keys first, bytes second: what is not written down cannot be swept."""
+def _upload(process: Process, lease: Lease, drafts: Drafts, pulse: Pulse) -> bool:
+    """False: the lease was lost."""
     files = {Kind.VIDEO: drafts.video, Kind.THUMBNAIL: drafts.thumbnail, Kind.SPRITESHEET: drafts.spritesheet}
     keys = outputs.drafts_of(lease, lease.fence)
-    with process.database.transaction(lease.tenant_id) as connection:
-        if not outputs.register(connection, lease, "draft", list(keys.values())):
-            return False
+    if not uploads.register(process, lease, pulse, "draft", keys):
+        return False
     for kind, path in files.items():
-        process.store.put(keys[kind], path, CONTENT_TYPES[kind])
+        uploads.put(process, pulse, kind, keys[kind], path)
     return True
 
 

@@ -20,11 +20,13 @@ from storage.schedule import Lease
 from storage.videos import Video
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Lost, Outcome, Refused, Released, Retry
+from worker.patience import AWAY
 from worker.presence import Presence
 from worker.process import Process
 
 log = logging.getLogger(__name__)
 
+AWAY_SECONDS = 5.0  # before a video that met a server's absence is tried again
 LOOP_SECONDS = 600  # then the hint is used up and the next one takes over
 
 Work = Callable[[Process, Lease, Video, Pulse], Outcome]
@@ -54,8 +56,7 @@ def run(process: Process, lease: Lease) -> State | None:
         outcome = _attempt(process, lease, pulse)
         after = _settle(process, lease, outcome)
     log.info("stage over", extra={"outcome": type(outcome).__name__, "state": after, "fence": lease.fence})
-    for queue in _next_queues(process, lease, after):
-        process.ringer.want(queue)
+    _ring(process, lease, after)
     return after
 
 
@@ -78,6 +79,9 @@ def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Outcome:
         return Lost() if video is None else work(process, lease, video, pulse)
     except Interrupted:
         return Lost() if pulse.lost else Released()
+    except AWAY:
+        log.warning("a server is away; the video waits", exc_info=True)
+        return Released(AWAY_SECONDS)
     except Exception as error:
         # Whatever nobody planned is a failed attempt of this video, never the end of the worker.
         log.exception("stage failed")
@@ -121,8 +125,8 @@ def _apply(connection: Connection, lease: Lease, outcome: Outcome) -> State | No
             return _move(connection, _change(lease, State.FAILED, code, code))
         case Retry(reason, code, at_last):
             return leases.fail(connection, lease, reason, code, at_last)
-        case Released():
-            return leases.hand_back(connection, lease)
+        case Released(delay_seconds):
+            return leases.hand_back(connection, lease, delay_seconds)
         case Lost():
             return None
 
@@ -149,6 +153,14 @@ def _move(connection: Connection, change: Move, record: Callable[[Connection], N
     if record is not None:
         record(connection)
     return change.after
+
+
+def _ring(process: Process, lease: Lease, after: State | None) -> None:
+    try:
+        for queue in _next_queues(process, lease, after):
+            process.ringer.want(queue)
+    except OUTAGES:
+        log.warning("the next stage was not rung for; the dispatcher will see to it", exc_info=True)
 
 
 def _next_queues(process: Process, lease: Lease, after: State | None) -> tuple[str, ...]:
