@@ -80,10 +80,11 @@ def _headers(output: Output, video_id: str) -> dict[str, str]:
 
 
 def _stream(served: Services, output: Output, headers: dict[str, str], part: Range | None) -> Response:
+    with served.gate.entered():
+        span = () if part is None else (part.first, part.last)
+        body = served.gate.passing(served.objects.get(output.object_key, *span).body)
     if part is None:
-        body = served.objects.get(output.object_key).body
         return _with_length(StreamingResponse(body, 200, headers, output.content_type), output.bytes)
-    body = served.objects.get(output.object_key, part.first, part.last).body
     headers = {**headers, "content-range": f"bytes {part.first}-{part.last}/{output.bytes}"}
     return _with_length(StreamingResponse(body, 206, headers, output.content_type), part.length)
 

@@ -35,9 +35,9 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses={503: {"model": Readiness}})
-def readyz(served: Served, response: Response) -> Readiness:
-    """503 while the database does not answer."""
-    answers = served.probes.ask()
+async def readyz(served: Served, response: Response) -> Readiness:
+    """503 while the database does not answer. Needs none of the threads that requests share."""
+    answers = await served.probes.ask()
     if not answers["database"]:
         response.status_code = 503
     return Readiness(status="ready" if answers["database"] else "unready", **answers)

@@ -43,11 +43,15 @@ def key(tenant_id: UUID, video_id: UUID) -> str:
 
 
 def store(served: Services, tenant_id: UUID, video_id: UUID, png: bytes) -> None:
-    """Write the key down, then put the bytes. Whatever fails afterwards, the sweeper finds them."""
+    """Write the key down, then put the bytes. Whatever fails afterwards, the sweeper finds them.
+
+    Raises Unavailable.
+    """
     name = key(tenant_id, video_id)
-    with served.database.transaction(tenant_id) as connection:
-        outputs.register_input(connection, tenant_id, video_id, name)
-    served.objects.put(name, png, "image/png")
+    with served.gate.entered():
+        with served.database.transaction(tenant_id) as connection:
+            outputs.register_input(connection, tenant_id, video_id, name)
+        served.objects.put(name, png, "image/png")
 
 
 def clean(content: bytes, size: Size) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from domain.errors import NotFound, Unavailable
 from storage.database import Database
@@ -16,34 +17,37 @@ _NO_SUCH_KEY = "probe/nothing"
 
 
 class Probes:
-    """One question per server."""
+    """One question and one thread per server. Belongs to the event loop."""
 
     def __init__(self, database: Database, objects: ObjectStore, bell: Bell) -> None:
         self._database = database
         self._objects = objects
-        self._bell = bell
-        self._threads = ThreadPoolExecutor(3, thread_name_prefix="probe")
-
-    def ask(self) -> dict[str, bool]:
-        """Which of database, redis and s3 answered within two seconds."""
-        questions: dict[str, Callable[[], bool]] = {
+        self._questions: dict[str, Callable[[], bool]] = {
             "database": self._database_answers,
-            "redis": lambda: self._bell.length("screen") is not None,
+            "redis": lambda: bell.length("screen") is not None,
             "s3": self._objects_answer,
         }
-        asked = {name: self._threads.submit(question) for name, question in questions.items()}
-        answers: dict[str, bool] = {}
-        for name, future in asked.items():
-            try:
-                answers[name] = future.result(PATIENCE_SECONDS)
-            except TimeoutError:
-                future.cancel()
-                answers[name] = False
-        return answers
+        self._threads = ThreadPoolExecutor(len(self._questions), thread_name_prefix="probe")
+        self._asked: dict[str, Future[bool]] = {}
+
+    async def ask(self) -> dict[str, bool]:
+        """Which of database, redis and s3 answered within two seconds."""
+        waiting = {name: asyncio.wrap_future(self._answer(name)) for name in self._questions}
+        answered, silent = await asyncio.wait(waiting.values(), timeout=PATIENCE_SECONDS)
+        for future in silent:
+            future.cancel()
+        return {name: future in answered and future.result() for name, future in waiting.items()}
 
     def close(self) -> None:
         """Wait for nobody."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, name: str) -> Future[bool]:
+        """The question that is on its way, or a new one: a silent server never takes the thread of another."""
+        asked = self._asked.get(name)
+        if asked is None or asked.done():
+            asked = self._asked[name] = self._threads.submit(self._questions[name])
+        return asked
 
     def _database_answers(self) -> bool:
         try:

@@ -8,6 +8,7 @@ from typing import Self
 
 from api.callers import KeyRing
 from api.estimates import Estimates
+from api.gate import PATIENCE, Gate
 from api.metrics import Metrics
 from api.probes import Probes
 from domain import catalogue
@@ -26,6 +27,7 @@ class Services:
     settings: Settings
     database: Database
     objects: ObjectStore
+    gate: Gate
     catalogue: Catalogue
     ringer: Ringer
     keys: KeyRing
@@ -44,12 +46,14 @@ class Services:
             settings.s3_bucket,
             region=settings.s3_region,
             public_url=settings.s3_public_url or None,
+            patience=PATIENCE,
         )
         bell = Bell(hints.broker(settings.redis_url))
         return cls(
             settings=settings,
             database=database,
             objects=objects,
+            gate=Gate(),
             catalogue=catalogue.load(Path(settings.models_file), testcard=settings.testcard),
             ringer=Ringer(bell),
             keys=KeyRing(database, settings.peppers),
