@@ -50,7 +50,7 @@ FPS = 6
 FAMILIES = 84  # seeds of renderer clips that the scene judge knows
 
 
-def plan_for(prompt: str, *, seed: int = 1, steps: int = 8, size: Size = LANDSCAPE, guidance: float = 3.0) -> Plan:
+def plan_for(prompt: str, *, seed: int = 1, steps: int = 8, size: Size = LANDSCAPE, guidance: float = 2.0) -> Plan:
     """A four-second plan."""
     return Plan("kinema-dit", prompt, 4, size, FPS, size, 2 * FPS, seed, steps, guidance)
 
@@ -75,7 +75,7 @@ def sheet(engine: DitEngine, path: Path, steps: int, seed: int) -> None:
             small = Image.fromarray(frames_THWC[number]).resize((wide, tall), Image.Resampling.LANCZOS)
             picture.paste(small, (left + place * wide, top + label))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def shapes_prompts(count: int) -> list[Clip]:

@@ -1,0 +1,48 @@
+"""The committed weights draw what they are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engines.dit import evaluate
+from engines.dit.checkers import SceneJudge
+from engines.dit.checkpoint import FILES, WEIGHTS
+from engines.dit.data import clip, draw
+from engines.dit.engine import DitEngine
+
+
+@pytest.fixture(scope="module")
+def trained() -> DitEngine:
+    return DitEngine.load()
+
+
+def test_the_weights_are_small_enough_to_commit(trained: DitEngine) -> None:
+    assert sum((WEIGHTS / name).stat().st_size for name in FILES) <= 10_000_000
+    assert len(trained.checkpoint) == 64
+
+
+def test_most_prompts_give_the_scene_they_name(trained: DitEngine) -> None:
+    judge = SceneJudge(range(2000, 2250), 72, 128)
+    prompts = {
+        "a red ball rolls left": "shapes",
+        "a beautiful sunset over a mountain lake, with trees swaying in the wind": "lake",
+        "a futuristic city at night, with flying cars between neon-lit skyscrapers": "city",
+        "an astronaut floating in space, Earth visible in the background, stars twinkling": "space",
+        "the moon over the ocean at night": "sea",
+        "snow falling over a forest": "weather",
+    }
+    seen = {}
+    for prompt, family in prompts.items():
+        frames = evaluate.frames_of(trained, evaluate.plan_for(prompt))
+        video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+        seen[prompt] = judge.family(video) == family
+    assert sum(seen.values()) >= 5, seen
+
+
+def test_a_clip_begins_with_the_picture_it_was_given(trained: DitEngine) -> None:
+    picture = (draw([clip(904, "lake")], 1, 144, 256)[0][0, 0].permute(1, 2, 0) * 255).round().byte().numpy()
+    first = evaluate.frames_of(trained, evaluate.plan_for("a mountain lake", steps=1), picture)[0]
+    error = np.square(first / 255.0 - picture / 255.0).mean()
+    assert -10 * np.log10(error) > 25
