@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,7 +67,8 @@ def owner_url(data: Path) -> str:
 @contextmanager
 def running(data: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[System]:
     """`kinema up` for as long as the block lasts."""
-    command = [sys.executable, "-m", "cli.main", "up", "--data", str(data), "--json", *arguments]
+    port = ["--port", str(free_port())]  # several of these may start at once, and all prefer the same port
+    command = [sys.executable, "-m", "cli.main", "up", "--data", str(data), "--json", *port, *arguments]
     with (data.parent / "up.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -83,6 +85,13 @@ def running(data: Path, *arguments: str, environment: Mapping[str, str] | None =
     finally:
         process.terminate()
         assert process.wait(30) is not None
+
+
+def free_port() -> int:
+    """One that nobody has just now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def eventually(condition: Callable[[], object], within: float, every: float = 0.1) -> float:
