@@ -64,7 +64,8 @@ def _package(name: str) -> Iterator[Path]:
 
 
 def _runs(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    effective = os.access in os.supports_effective_ids  # asked as who we act as, with the rights that we have
+    return path.is_file() and os.access(path, os.X_OK, effective_ids=effective)
 
 
 def _missing(what: str, variables: str) -> StackError:
