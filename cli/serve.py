@@ -39,18 +39,18 @@ def _serve(options: argparse.Namespace, loaded: Settings) -> None:
     # Each role imports only its own libraries: the API must start without torch.
     match options.role:
         case "api":
-            from api import app  # noqa: PLC0415
+            from api import app  # noqa: PLC0415 - see above
 
             app.serve(loaded)
         case "dispatcher":
-            from worker import dispatcher  # noqa: PLC0415
+            from worker import dispatcher  # noqa: PLC0415 - see above
 
             dispatcher.serve(loaded)
         case "moderator":
-            from worker import moderator  # noqa: PLC0415
+            from worker import moderator  # noqa: PLC0415 - see above
 
             moderator.serve(loaded.moderator_host, loaded.moderator_port)
         case _:
-            from worker import app as worker  # noqa: PLC0415
+            from worker import app as worker  # noqa: PLC0415 - see above
 
             worker.serve(options.queue.split(","), options.concurrency)

@@ -164,7 +164,7 @@ class _Backend(httpcore.NetworkBackend):
         host: str,  # noqa: ARG002 - never looked at: this is the point
         port: int,
         timeout: float | None = None,  # noqa: ARG002 - ours are the limits
-        local_address: str | None = None,  # noqa: ARG002
+        local_address: str | None = None,  # noqa: ARG002 - the interface has it
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """The first address that accepts. Raises ConnectError or ConnectTimeout of the last one."""
@@ -189,11 +189,11 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
         self._deadline = deadline
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the interface has it
         """Raises ReadTimeout at the deadline."""
         return self._stream.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout))
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the interface has it
         """Raises WriteTimeout at the deadline."""
         self._stream.write(buffer, _left(self._deadline, httpcore.WriteTimeout))
 
@@ -205,7 +205,7 @@ class _Stream(httpcore.NetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002 - the interface has it
     ) -> httpcore.NetworkStream:
         """Raises _TlsFailed if there is no handshake with a valid certificate."""
         try:

@@ -76,7 +76,7 @@ def load(folder: Path = WEIGHTS) -> Checkpoint:
     checkpoint = fresh(Config.from_json(json.loads(header["config"])), json.loads(header["words"]))
     checkpoint.transformer.load_state_dict(unpack(tensors))
     with safe_open(folder / FILES[0], framework="pt") as file:
-        checkpoint.codec.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
+        checkpoint.codec.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118 - no mapping
     return Checkpoint(
         checkpoint.config,
         checkpoint.codec,

@@ -46,6 +46,6 @@ def test_memory_is_bounded(database: Database, tenant: Tenant, monkeypatch: pyte
     monkeypatch.setattr(callers, "MOST_REMEMBERED", 1)
     keys = KeyRing(database, PEPPERS)
     for _ in range(3):
-        keys._remember(new := len(keys._known).to_bytes(), keys.identify(tenant.key))  # type: ignore[arg-type]
+        keys._remember(new := len(keys._known).to_bytes(), keys.identify(tenant.key))
         assert new in keys._known
         assert len(keys._known) == 1

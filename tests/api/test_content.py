@@ -40,7 +40,7 @@ def test_every_variant_downloads(client: OpenAI, url: str) -> None:
 
 def test_an_unknown_variant_is_refused(client: OpenAI, url: str) -> None:
     with pytest.raises(BadRequestError) as refused:
-        client.videos.download_content(url.split("/")[3], variant="audio")  # type: ignore[arg-type]
+        client.videos.download_content(url.split("/")[3], variant="audio")
     assert refused.value.param == "variant"
 
 

@@ -35,7 +35,7 @@ def test_pages_follow_each_other_without_a_gap(client: OpenAI, made: list[str]) 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_a_client_pages_by_itself(client: OpenAI, made: list[str], order: str) -> None:
-    found = [video.id for video in client.videos.list(limit=3, order=order)]  # type: ignore[arg-type]
+    found = [video.id for video in client.videos.list(limit=3, order=order)]
     assert found == (made if order == "asc" else made[::-1])
 
 
@@ -46,7 +46,7 @@ def test_paging_goes_on_after_a_video_that_was_deleted(client: OpenAI, made: lis
 
 def test_an_async_client_pages_too(app: TestClient, tenant: Tenant, made: list[str]) -> None:
     async def collect() -> list[str]:
-        transport = ASGITransport(app.app)  # type: ignore[arg-type]
+        transport = ASGITransport(app.app)
         async with AsyncClient(transport=transport) as http:
             client = AsyncOpenAI(api_key=tenant.key, base_url=BASE, http_client=http, max_retries=0)
             created = await client.videos.create(prompt="a ball")
@@ -67,7 +67,7 @@ def test_an_empty_list_ends_the_paging(client: OpenAI) -> None:
 )
 def test_a_query_out_of_bounds_is_refused(client: OpenAI, query: dict[str, object], param: str) -> None:
     with pytest.raises(BadRequestError) as refused:
-        client.videos.list(**query)  # type: ignore[arg-type]
+        client.videos.list(**query)
     assert (refused.value.param, refused.value.code) == (param, "invalid_value")
 
 

@@ -19,7 +19,7 @@ def test_a_model_says_what_it_can_do_and_costs(client: OpenAI) -> None:
     extras = model.to_dict()
     assert extras["resolved_model"] == "kinema-dit"
     assert extras["seconds"] == ["4", "8", "12"]
-    assert "720x1280" in extras["sizes"]  # type: ignore[operator]
+    assert "720x1280" in extras["sizes"]
     assert extras["capabilities"] == ["first_frame", "text"]
     assert (extras["fps"], extras["price"]) == (12, {"micros_per_second": 10_000})
 

@@ -86,7 +86,7 @@ def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
 
 def expect_others_are_served(http: TestClient) -> None:
     for path in ("/healthz", "/v1/videos", "/readyz"):
-        answer, seconds = timed(lambda path=path: http.get(path))  # type: ignore[misc]
+        answer, seconds = timed(lambda path=path: http.get(path))
         assert (answer.status_code, seconds < PROMPT_SECONDS) == (200, True), (path, seconds)
 
 
@@ -114,7 +114,7 @@ def test_an_input_does_not_wait_for_it_for_long(settings: Settings, tenant: Tena
     form = {"prompt": (None, "it moves"), "size": (None, f"{size[0]}x{size[1]}")}
     with app_on(settings, hole.url, tenant) as http:
         files = {**form, "input_reference": ("a.png", picture.getvalue())}
-        answer, seconds = timed(lambda: http.post("/v1/videos", files=files))  # type: ignore[arg-type]
+        answer, seconds = timed(lambda: http.post("/v1/videos", files=files))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert seconds < 9
 

@@ -88,7 +88,7 @@ def test_the_secret_is_rotated(client: OpenAI) -> None:
         assert rotated.signing_secret != made.signing_secret
         assert client.webhooks.retrieve(made.id).signing_secret_hint == rotated.signing_secret_hint
     with pytest.raises(BadRequestError) as refused:
-        client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours="yes")  # type: ignore[arg-type]
+        client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours="yes")
     assert refused.value.param == "keep_old_secret_active_for_24_hours"
 
 

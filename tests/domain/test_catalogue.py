@@ -14,7 +14,7 @@ SORA = MODELS.find("sora-2")
 
 
 def asked(seconds: int = 4, size: str = "1280x720", **extras: int) -> Request:
-    return Request("sora-2", "a red ball", seconds, Size.parse(size), **extras)  # type: ignore[arg-type]
+    return Request("sora-2", "a red ball", seconds, Size.parse(size), **extras)
 
 
 def test_an_alias_finds_its_model_and_an_unknown_name_is_model_not_found() -> None:

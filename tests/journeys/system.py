@@ -54,7 +54,7 @@ class System:
         """What the database says, past row-level security."""
         url = owner_url(self.data)
         with psycopg.connect(url) as connection:
-            return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+            return connection.execute(query, values).fetchall()
 
 
 def owner_url(data: Path) -> str:

@@ -122,7 +122,7 @@ def test_a_browser_plays_it(result: Result, tmp_path: Path) -> None:
 
 
 def register(client: OpenAI, inbox: Receiver) -> Any:
-    return client.webhooks.create(name="test", url=inbox.url(), event_types=["video.completed"])  # type: ignore[list-item]
+    return client.webhooks.create(name="test", url=inbox.url(), event_types=["video.completed"])
 
 
 def second_opinion(data: bytes, mime: str, root_pem: str, monkeypatch: pytest.MonkeyPatch) -> str:

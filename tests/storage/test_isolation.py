@@ -15,12 +15,12 @@ def completed(world: World, name: str) -> sa.Uuid:
     world.create(tenant)
     for stage in Stage:
         world.advance(stage)
-    return tenant  # type: ignore[return-value]
+    return tenant
 
 
 def test_a_tenant_sees_its_own_rows_only_in_every_table(world: World) -> None:
     mine, theirs = completed(world, "mine"), completed(world, "theirs")
-    with world.database.transaction(mine) as connection:  # type: ignore[arg-type]
+    with world.database.transaction(mine) as connection:
         for table in TENANT_TABLES:
             owners = set(connection.scalars(sa.text(f"SELECT tenant_id FROM {table}")))  # noqa: S608 - our own names
             assert theirs not in owners, table

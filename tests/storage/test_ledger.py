@@ -15,7 +15,7 @@ from tests.fixtures.videos import World
 
 def limit(world: World, tenant: object, micros: int) -> None:
     with world.database.transaction_for_any_tenant() as connection:
-        ledger.set_limit(connection, tenant, micros)  # type: ignore[arg-type]
+        ledger.set_limit(connection, tenant, micros)
 
 
 def test_a_create_beyond_the_limit_leaves_no_trace(world: World) -> None:

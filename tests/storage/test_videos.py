@@ -37,7 +37,7 @@ def test_a_rank_is_counted_along_the_index_of_claimable_videos(world: World) -> 
         def explain(conn: sa.Connection, clause: object, *_: object) -> None:
             if not plans and "count" in str(clause):
                 plans.append("")
-                text = clause.compile(conn, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+                text = clause.compile(conn, compile_kwargs={"literal_binds": True})
                 plans[0] = "\n".join(conn.scalars(sa.text(f"EXPLAIN {text}".replace(":", "\\:"))))
 
         connection.execute(sa.text("SET LOCAL enable_seqscan = off"))

@@ -251,7 +251,7 @@ def test_a_message_stored_while_its_endpoint_was_deleted_is_cancelled_at_its_cla
     tenant = world.tenant()
     endpoint = register(world, tenant)
     announce(world, tenant)
-    rows(world, f"UPDATE webhook_endpoints SET deleted_at = now() WHERE id = '{endpoint.id}' RETURNING 1")  # noqa: S608
+    rows(world, f"UPDATE webhook_endpoints SET deleted_at = now() WHERE id = '{endpoint.id}' RETURNING 1")  # noqa: S608 - our id
     assert claim(world) is None
     assert states(world) == ["cancelled"]
 

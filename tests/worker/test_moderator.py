@@ -132,7 +132,7 @@ def test_what_is_no_answer_is_unavailable(
 ) -> None:
     monkeypatch.setattr(foreign, "status", status)
     monkeypatch.setattr(foreign, "body", body)
-    assert isinstance(ask(foreign.url, ["a red ball"], 5), Unavailable)  # type: ignore[attr-defined]
+    assert isinstance(ask(foreign.url, ["a red ball"], 5), Unavailable)
 
 
 @pytest.mark.parametrize(("flag", "action"), [("true", "block"), ("false", "allow")])
@@ -141,7 +141,7 @@ def test_a_service_that_only_flags_is_taken_at_its_flag(
 ) -> None:
     body = f'{{"id": "1", "model": "other", "results": [{{"flagged": {flag}, "category_scores": {{"hate": 0.4}}}}]}}'
     monkeypatch.setattr(foreign, "body", body)
-    verdict = ask(foreign.url, ["a red ball"], 5)  # type: ignore[attr-defined]
+    verdict = ask(foreign.url, ["a red ball"], 5)
     assert isinstance(verdict, Verdict)
     assert (verdict.action, verdict.policy, verdict.model) == (action, "upstream", "other")
     assert verdict.scores["hate"] == 0.4

@@ -39,7 +39,7 @@ def wire(process: Process) -> Iterator[Wire]:
 
 @contextmanager
 def after(seconds: float, act: object) -> Iterator[None]:
-    timer = threading.Timer(seconds, act)  # type: ignore[arg-type]
+    timer = threading.Timer(seconds, act)
     timer.start()
     yield
     timer.join()

@@ -92,11 +92,11 @@ def _work_of(stage: Stage) -> Work:
     # Imported here so that a process loads the libraries of its own stages only.
     match stage:
         case Stage.SCREEN:
-            from worker.pipeline.screen import screen as work  # noqa: PLC0415
+            from worker.pipeline.screen import screen as work  # noqa: PLC0415 - see above
         case Stage.RENDER:
-            from worker.pipeline.render import render as work  # noqa: PLC0415
+            from worker.pipeline.render import render as work  # noqa: PLC0415 - see above
         case Stage.PUBLISH:
-            from worker.pipeline.publish import publish as work  # noqa: PLC0415
+            from worker.pipeline.publish import publish as work  # noqa: PLC0415 - see above
     return work
 
 

@@ -184,5 +184,5 @@ def test_the_gpu_renderer_is_asked_for_and_reserves_one_gpu() -> None:
 
 
 def seconds(period: str) -> float:
-    minutes, rest = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", period).groups()  # type: ignore[union-attr]
+    minutes, rest = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", period).groups()
     return 60 * int(minutes or 0) + int(rest or 0)

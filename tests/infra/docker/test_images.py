@@ -112,8 +112,8 @@ def test_the_api_image_holds_what_its_processes_import_and_no_torch() -> None:
 
 def test_the_io_image_holds_what_its_processes_import_and_no_torch() -> None:
     text = (FOLDER / "worker.Dockerfile").read_text()
-    left_out = set(re.search(r"printf '(.*)' >", text)[1].split(r"\n"))  # type: ignore[index]
-    wanted = [*PROJECT["dependencies"], *added(text), *(name for name in WORKER if NAME.match(name)[0] not in left_out)]  # type: ignore[index]
+    left_out = set(re.search(r"printf '(.*)' >", text)[1].split(r"\n"))
+    wanted = [*PROJECT["dependencies"], *added(text), *(name for name in WORKER if NAME.match(name)[0] not in left_out)]
     modules = ("worker.tasks", "worker.pipeline.screen", "worker.pipeline.publish", *COMMANDS, *LATE, *POOLS)
     assert packages_imported(modules, wanted) <= copied_packages(text)
     assert "torch" in hidden(wanted)
@@ -173,7 +173,7 @@ def closure(requirements: list[str]) -> set[str]:
     waiting = list(requirements)
     while waiting:
         text = waiting.pop()
-        name, extras = norm(NAME.match(text)[0]), set(re.findall(r"\[([\w,-]+)\]", text))  # type: ignore[index]
+        name, extras = norm(NAME.match(text)[0]), set(re.findall(r"\[([\w,-]+)\]", text))
         if name in found and not extras:
             continue
         found.add(name)

@@ -36,7 +36,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 def program(tmp_path: Path, name: str, code: str, **more: object) -> Program:
     argv = (sys.executable, "-c", code)
     log = tmp_path / f"{name}.log"
-    return Program(name=name, argv=argv, env=dict(os.environ), log=log, cwd=tmp_path, **more)  # type: ignore[arg-type]
+    return Program(name=name, argv=argv, env=dict(os.environ), log=log, cwd=tmp_path, **more)
 
 
 def run_for(supervisor: Supervisor, seconds: float) -> None:
