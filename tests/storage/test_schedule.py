@@ -187,7 +187,9 @@ def test_a_claim_among_a_million_costs_at_most_twice_one_among_a_thousand(world:
     fill(owner_url, dict.fromkeys(tenants, 10))
     among_a_thousand = claim_p95(world, 200)
     fill(owner_url, dict.fromkeys(tenants, 10_000))
-    assert claim_p95(world, 200) / among_a_thousand <= 2
+    ratio = claim_p95(world, 200) / among_a_thousand
+    print(f"p95 of a claim: {among_a_thousand * 1000:.1f} ms among 1,000, {ratio:.2f} times that among 1,000,000")
+    assert ratio <= 2
 
 
 def claim_p95(world: World, count: int) -> float:
