@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 from api.multipart import Upload
-from domain.catalogue import Model
+from domain.catalogue import Model, unsupported
 from domain.errors import InvalidRequest
 from domain.video import PROMPT_LIMIT, Request, Size
 
@@ -90,11 +90,7 @@ def one_of(param: str, value: str, supported: Sequence[str]) -> str:
     """The value itself. Raises InvalidRequest that lists what is supported."""
     if value in supported:
         return value
-    shown = [f"'{each}'" for each in supported]
-    listed = " and ".join(shown) if len(shown) < 3 else f"{', '.join(shown[:-1])}, and {shown[-1]}"
-    raise InvalidRequest(
-        f"Invalid value: '{value[:ECHO_LIMIT]}'. Supported values are: {listed}.", param=param, code="invalid_value"
-    )
+    raise unsupported(param, value[:ECHO_LIMIT], supported)
 
 
 def wrong_type(param: str, expected: str, value: Any) -> NoReturn:

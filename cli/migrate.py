@@ -8,7 +8,7 @@ import sys
 import migrations
 from runtime import settings
 from storage.bootstrap import bootstrap, password_of
-from storage.objects import ObjectStore
+from worker.store import open_store
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
@@ -27,13 +27,6 @@ def run(_options: argparse.Namespace) -> int:
         return 2
     bootstrap(loaded.owner_database_url, password)
     migrations.upgrade(loaded.owner_database_url)
-    store = ObjectStore(
-        loaded.s3_endpoint_url or None,
-        loaded.s3_access_key,
-        loaded.s3_secret_key,
-        loaded.s3_bucket,
-        region=loaded.s3_region,
-    )
-    store.ensure_bucket()
+    open_store(loaded).ensure_bucket()
     print("Schema and bucket are current.")
     return 0

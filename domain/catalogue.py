@@ -75,9 +75,9 @@ def plan(request: Request, model: Model) -> Plan:
     """Every choice made, effective values only. Raises InvalidRequest for what the model cannot do."""
     delivered = str(request.size)
     if delivered not in model.sizes:
-        raise _unsupported("size", delivered, list(model.sizes))
+        raise unsupported("size", delivered, list(model.sizes))
     if request.seconds not in model.seconds:
-        raise _unsupported("seconds", str(request.seconds), [str(value) for value in model.seconds])
+        raise unsupported("seconds", str(request.seconds), [str(value) for value in model.seconds])
     if request.first_frame is not None and "first_frame" not in model.capabilities:
         raise InvalidRequest(f"The model '{model.name}' takes no input_reference.", param="input_reference")
     return Plan(
@@ -112,7 +112,8 @@ def _steps(asked: int | None, model: Model) -> int:
     return default if asked is None else asked
 
 
-def _unsupported(param: str, value: str, supported: Sequence[str]) -> InvalidRequest:
+def unsupported(param: str, value: str, supported: Sequence[str]) -> InvalidRequest:
+    """OpenAI's refusal of a value that is not in a list, the list included."""
     return InvalidRequest(
         f"Invalid value: '{value}'. Supported values are: {_enumerate(supported)}.", param=param, code="invalid_value"
     )

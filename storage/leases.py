@@ -15,7 +15,7 @@ from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, Stage, State
 from domain.retries import MAX_CRASHES, MAX_FAILURES, stage_delay
 from storage.lifecycle import Move, move
-from storage.schedule import Lease
+from storage.schedule import Lease, held_by
 from storage.tables import LEASED, NOW, videos
 
 
@@ -46,7 +46,7 @@ def renew(
     """Prolong the lease and write how far the work is. False: lost. Touches no indexed column."""
     kept = connection.execute(
         sa.update(videos)
-        .where(*_mine(lease))
+        .where(*held_by(lease))
         .values(
             lease_until=NOW + timedelta(seconds=lease_seconds),
             progress=sa.func.greatest(videos.c.progress, progress),
@@ -58,7 +58,7 @@ def renew(
 
 def holds(connection: Connection, lease: Lease) -> bool:
     """Whether the video is still this worker's: not cancelled, not deleted, not reaped."""
-    return connection.scalar(sa.select(sa.literal(1)).where(*_mine(lease))) is not None
+    return connection.scalar(sa.select(sa.literal(1)).where(*held_by(lease))) is not None
 
 
 def fail(
@@ -139,20 +139,13 @@ def _again(connection: Connection, held: _Held, outcome: str, delay: float, coun
     return run.waiting
 
 
-def _mine(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        videos.c.id == lease.video_id,
-        videos.c.tenant_id == lease.tenant_id,
-        videos.c.state == RUNS[lease.stage].running,
-        videos.c.fence == lease.fence,
-    )
-
-
 _HELD_COLUMNS = (videos.c.tenant_id, videos.c.id, videos.c.fence, videos.c.failures, videos.c.crashes)
 
 
 def _lock(connection: Connection, lease: Lease) -> _Held | None:
-    row = connection.execute(sa.select(*_HELD_COLUMNS).where(*_mine(lease)).with_for_update()).mappings().one_or_none()
+    row = (
+        connection.execute(sa.select(*_HELD_COLUMNS).where(*held_by(lease)).with_for_update()).mappings().one_or_none()
+    )
     return None if row is None else _held(row, lease.stage)
 
 

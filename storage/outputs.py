@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.lifecycle import RUNS
-from storage.schedule import Lease
+from storage.schedule import Lease, held_by
 from storage.tables import NOW, objects, outputs, videos
 
 
@@ -41,29 +40,25 @@ class Output:
     bytes: int
 
 
-def key(lease: Lease, purpose: Literal["draft", "output"], kind: Kind) -> str:
-    """Where a worker puts a file. Drafts and results lie apart, and every attempt has a place of its own."""
-    place = f"{purpose}s/{lease.tenant_id.hex}/{lease.video_id.hex}/{lease.fence}"
-    return f"{place}/{kind}.{SUFFIXES[kind]}"
+def key(lease: Lease, kind: Kind) -> str:
+    """Where a publisher puts a result."""
+    return _key("outputs", lease, lease.fence, kind)
 
 
 def drafts_of(lease: Lease, fence: int) -> dict[Kind, str]:
     """The keys that the renderer with this fence wrote."""
-    place = f"drafts/{lease.tenant_id.hex}/{lease.video_id.hex}/{fence}"
-    return {kind: f"{place}/{kind}.{SUFFIXES[kind]}" for kind in Kind}
+    return {kind: _key("drafts", lease, fence, kind) for kind in Kind}
+
+
+def _key(prefix: Literal["drafts", "outputs"], lease: Lease, fence: int, kind: Kind) -> str:
+    """Drafts and results lie apart, and every attempt has a place of its own."""
+    return f"{prefix}/{lease.tenant_id.hex}/{lease.video_id.hex}/{fence}/{kind}.{SUFFIXES[kind]}"
 
 
 def register(connection: Connection, lease: Lease, purpose: Literal["draft", "output"], keys: Sequence[str]) -> bool:
     """Write keys down before their bytes are put. False, and nothing written, if the lease is lost."""
     held = connection.execute(
-        sa.select(videos.c.id)
-        .where(
-            videos.c.id == lease.video_id,
-            videos.c.tenant_id == lease.tenant_id,
-            videos.c.state == RUNS[lease.stage].running,
-            videos.c.fence == lease.fence,
-        )
-        .with_for_update(key_share=True)
+        sa.select(videos.c.id).where(*held_by(lease)).with_for_update(key_share=True)
     ).one_or_none()
     if held is None:
         return False

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.lifecycle import RUNS, Stage
-from storage.tables import NOW, attempts, events, tenant_sched, videos
+from storage.tables import CLAIMABLE, NOW, attempts, events, tenant_sched, videos
 
 LIGHT_COST_MS = 1  # what screening and publishing cost in their queues
 LIGHT_CAP = 1_000_000  # only renderers are scarce
@@ -28,6 +28,16 @@ class Lease:
     fence: int
     worker: str
     claimed_at: datetime
+
+
+def held_by(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
+    """The guard of every write under a lease: the video is in the stage's running state, at this fence."""
+    return (
+        videos.c.id == lease.video_id,
+        videos.c.tenant_id == lease.tenant_id,
+        videos.c.state == RUNS[lease.stage].running,
+        videos.c.fence == lease.fence,
+    )
 
 
 def claim_for_any_tenant(
@@ -56,7 +66,7 @@ def waiting_for_any_tenant(connection: Connection, queue: str, limit: int) -> in
     """Claimable videos of one queue, counted up to `limit`; caps are not looked at."""
     some = (
         sa.select(sa.literal(1))
-        .where(videos.c.queue == queue, sa.text(_CLAIMABLE_NOW), videos.c.run_at <= NOW)
+        .where(videos.c.queue == queue, sa.text(CLAIMABLE), videos.c.run_at <= NOW)
         .limit(limit)
         .subquery()
     )
@@ -152,7 +162,6 @@ def _claim_statement(stage: Stage) -> sa.TextClause:
 
 
 _CLAIM = {stage: _claim_statement(stage) for stage in Stage}
-_CLAIMABLE_NOW = "state IN ({})".format(", ".join(f"'{run.waiting}'" for run in RUNS.values()))
 
 _RELEASE = sa.text("""
 UPDATE tenant_sched SET

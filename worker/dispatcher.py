@@ -20,9 +20,9 @@ from runtime.settings import Settings
 from storage import housekeeping, leases, outputs, schedule, webhooks, workers
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
-from storage.objects import ObjectStore
 from storage.outages import OUTAGES, is_away
 from storage.workers import Worker
+from worker.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +45,7 @@ class Dispatcher:
         self._settings = settings
         self._database = Database(settings.database_url, pool_size=2)
         self._bell = Bell(broker(settings.redis_url))
-        self._store = ObjectStore(
-            settings.s3_endpoint_url or None,
-            settings.s3_access_key,
-            settings.s3_secret_key,
-            settings.s3_bucket,
-            region=settings.s3_region,
-        )
+        self._store = open_store(settings)
         host, pid = socket.gethostname(), os.getpid()
         self._self = Worker(f"dispatcher:{host}:{pid}", (), host, pid)
         self._no_reaping_before = 0.0

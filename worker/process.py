@@ -21,6 +21,7 @@ from storage.hints import DELIVER, Bell, Ringer, broker
 from storage.objects import ObjectStore
 from storage.workers import Worker
 from worker import workplace
+from worker.store import open_store
 
 GENERATOR_VERSION = "0.1.0"
 
@@ -47,14 +48,7 @@ class Process:
     @cached_property
     def store(self) -> ObjectStore:
         """The object store."""
-        settings = self.settings
-        return ObjectStore(
-            settings.s3_endpoint_url or None,
-            settings.s3_access_key,
-            settings.s3_secret_key,
-            settings.s3_bucket,
-            region=settings.s3_region,
-        )
+        return open_store(self.settings)
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -35,7 +35,7 @@ def bring(world: World, state: State, store: ObjectStore | None = None) -> None:
     assert state is State.COMPLETED
     assert store is not None
     with world.database.transaction(lease.tenant_id) as connection:
-        keys = {kind: outputs.key(lease, "output", kind) for kind in Kind}
+        keys = {kind: outputs.key(lease, kind) for kind in Kind}
         assert outputs.register(connection, lease, "output", list(keys.values()))
         files = [
             Output(kind, keys[kind], CONTENT_TYPES[kind], hashlib.sha256(content).digest(), len(content))

@@ -114,7 +114,7 @@ def test_an_expired_result_takes_its_objects_along(
     tenant = world.tenant()
     video_id = world.queued(tenant)
     lease = world.must_claim(Stage.RENDER)
-    key = outputs.key(lease, "output", outputs.Kind.VIDEO)
+    key = outputs.key(lease, outputs.Kind.VIDEO)
     with world.database.transaction(tenant) as connection:
         assert outputs.register(connection, lease, "output", [key])
     object_store.put(key, b"frames", "video/mp4")

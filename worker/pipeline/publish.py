@@ -74,7 +74,7 @@ def _sign_and_upload(
     process: Process, lease: Lease, drafts: dict[Kind, Path], facts: Facts, pulse: Pulse
 ) -> list[Output] | None:
     """Signed copies in the store, their keys written down first. None: the lease was lost."""
-    keys = {kind: outputs.key(lease, "output", kind) for kind in Kind}
+    keys = {kind: outputs.key(lease, kind) for kind in Kind}
     if not uploads.register(process, lease, pulse, "output", keys):
         return None
     files: list[Output] = []
