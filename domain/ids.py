@@ -20,6 +20,10 @@ class Kind(StrEnum):
     EVENT = "evt"
     WEBHOOK_ENDPOINT = "whe"
     REQUEST = "req"
+    FILE = "file"
+    CHARACTER = "char"
+    BATCH = "batch"
+    ADMIN_KEY = "adm"
 
 
 class InvalidId(ValueError):

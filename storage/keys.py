@@ -11,16 +11,23 @@ from sqlalchemy import Connection
 
 from domain import keys
 from domain.ids import new_id
+from storage import tenants as tenants_of
 from storage.tables import NOW, api_keys, tenants
+from storage.tenants import Tenant
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key came with a request."""
+    """Whose key came with a request. No scopes: the key may do everything that its tenant may."""
 
-    tenant_id: UUID
+    tenant: Tenant
     key_id: UUID
     scopes: tuple[str, ...]
+
+    @property
+    def tenant_id(self) -> UUID:
+        """The first argument of all that reads or writes."""
+        return self.tenant.id
 
 
 def issue_for_any_tenant(connection: Connection, tenant_id: UUID, name: str, pepper: bytes, pepper_id: str) -> str:
@@ -44,8 +51,8 @@ def identify_for_any_tenant(connection: Connection, key: str, peppers: Mapping[s
     if not keys.well_formed(key):
         return None
     digests = [keys.digest(key, pepper) for pepper in peppers.values()]
-    row = connection.execute(
-        sa.select(api_keys.c.id, api_keys.c.tenant_id, api_keys.c.scopes)
+    found = connection.execute(
+        sa.select(api_keys.c.id, api_keys.c.scopes, *tenants_of.COLUMNS)
         .join(tenants, tenants.c.id == api_keys.c.tenant_id)
         .where(
             api_keys.c.digest.in_(digests),
@@ -53,5 +60,8 @@ def identify_for_any_tenant(connection: Connection, key: str, peppers: Mapping[s
             sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > NOW),
             tenants.c.disabled_at.is_(None),
         )
-    ).one_or_none()
-    return None if row is None else Caller(row.tenant_id, row.id, tuple(row.scopes))
+    )
+    row = found.mappings().one_or_none()
+    if row is None:
+        return None
+    return Caller(tenants_of.tenant(row), row[api_keys.c.id], tuple(row[api_keys.c.scopes]))

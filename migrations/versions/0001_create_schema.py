@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from migrations.isolation import append_only, isolate
+
 revision = "0001"
 down_revision = None
 
@@ -322,20 +324,10 @@ def upgrade() -> None:
     op.execute(TABLES)
     op.execute(STATES)
     for table in TENANT_TABLES:
-        isolate(table, "tenant_id")
+        isolate(table)
     isolate("tenants", "id")
     for table in SERVICE_TABLES:
         op.execute(f"GRANT ALL ON {table} TO kinema_service")
     op.execute("REVOKE INSERT, UPDATE, DELETE ON tenants, api_keys FROM kinema_tenant")
     for table in APPEND_ONLY:
-        op.execute(f"REVOKE UPDATE, DELETE ON {table} FROM kinema_tenant, kinema_service")
-
-
-def isolate(table: str, column: str) -> None:
-    """A tenant sees its own rows; without a tenant there are none. The service sees all. The owner is no exception."""
-    mine = f"{column} = nullif(current_setting('kinema.tenant', true), '')::uuid"
-    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    op.execute(f"CREATE POLICY tenant ON {table} TO kinema_tenant USING ({mine}) WITH CHECK ({mine})")
-    op.execute(f"CREATE POLICY service ON {table} TO kinema_service USING (true) WITH CHECK (true)")
-    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO kinema_tenant, kinema_service")
+        append_only(table)

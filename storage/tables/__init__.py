@@ -1,0 +1,53 @@
+"""The schema. `migrations/` builds it; a test holds the two together.
+
+Every tenant table carries `tenant_id`, refers to its video by `(tenant_id, video_id)`, and lies under forced
+row-level security. Times are timestamptz from the database's own clock.
+"""
+
+from __future__ import annotations
+
+from storage.tables.columns import CLAIMABLE, LEASED, LIVING, NOW, metadata
+from storage.tables.ledger import ledger, quotas
+from storage.tables.service import queue_snapshots, workers
+from storage.tables.tenants import api_keys, tenant_sched, tenants
+from storage.tables.videos import attempts, events, objects, outputs, verdicts, videos
+from storage.tables.webhooks import (
+    webhook_attempts,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_messages,
+    webhook_secrets,
+)
+
+__all__ = [
+    "CLAIMABLE",
+    "LEASED",
+    "LIVING",
+    "NOW",
+    "SERVICE_TABLES",
+    "TENANT_TABLES",
+    "api_keys",
+    "attempts",
+    "events",
+    "ledger",
+    "metadata",
+    "objects",
+    "outputs",
+    "queue_snapshots",
+    "quotas",
+    "tenant_sched",
+    "tenants",
+    "verdicts",
+    "videos",
+    "webhook_attempts",
+    "webhook_deliveries",
+    "webhook_endpoints",
+    "webhook_messages",
+    "webhook_secrets",
+    "workers",
+]
+
+# Rows of one tenant: forced row-level security by `tenant_id`.
+TENANT_TABLES = tuple(table.name for table in metadata.sorted_tables if "tenant_id" in table.c)
+# Rows of the service itself; tenants is visible to its own tenant only.
+SERVICE_TABLES = ("queue_snapshots", "workers")
