@@ -6,6 +6,7 @@ row-level security. Times are timestamptz from the database's own clock.
 
 from __future__ import annotations
 
+from storage.tables.batches import OPEN_BATCH, batch_lines, batches
 from storage.tables.columns import CLAIMABLE, LEASED, LIVING, NOW, metadata
 from storage.tables.ledger import ledger, quotas
 from storage.tables.service import queue_snapshots, workers
@@ -24,10 +25,13 @@ __all__ = [
     "LEASED",
     "LIVING",
     "NOW",
+    "OPEN_BATCH",
     "SERVICE_TABLES",
     "TENANT_TABLES",
     "api_keys",
     "attempts",
+    "batch_lines",
+    "batches",
     "events",
     "ledger",
     "metadata",
