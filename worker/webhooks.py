@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 
 from domain.deliveries import Attempt, ErrorClass, judge
 from domain.webhooks import headers
+from runtime.egress import TOTAL_SECONDS, Egress
 from storage import deliveries
 from storage.database import Database
 from storage.deliveries import LEASE_SECONDS, Delivery
 from storage.outages import OUTAGES
 from storage.secrets import UnreadableSecret, unseal
-from worker.egress import TOTAL_SECONDS, Egress
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from cryptography.x509.oid import NameOID
 
 from domain.addresses import Address
 from domain.deliveries import MAX_RESPONSE, Attempt, ErrorClass
+from runtime.egress import Egress, Resolver
 from tests.domain.test_addresses import AWKWARD, ORDINARY
 from tests.fixtures.receiver import Canary, canary, raw_server, receiver
-from worker.egress import Egress, Resolver
 
 LOCAL = Egress(allow_loopback=True, total_seconds=5)
 SPELLINGS = [
