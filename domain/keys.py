@@ -7,11 +7,40 @@ import hmac
 import secrets
 import string
 import zlib
+from datetime import timedelta
+from enum import StrEnum
+
+from domain.fields import Field, Fields
 
 PREFIX = "sk_kinema_"
 ADMIN_PREFIX = "sk_kinadm_"
 _ALPHABET = string.digits + string.ascii_letters
 _RANDOM, _CHECKSUM = 43, 6  # 43 base62 characters carry 256 bits
+
+OVERLAP = timedelta(days=1)  # for which a replaced key goes on working, unless told otherwise
+LONGEST_OVERLAP = timedelta(days=7)
+
+
+class Scope(StrEnum):
+    """What a tenant's key may be limited to. A key without scopes may do all of it."""
+
+    VIDEOS_READ = "videos:read"  # videos, their content and progress, characters
+    VIDEOS_WRITE = "videos:write"  # create, change, cancel and delete them; batches
+    FILES = "files"
+    WEBHOOKS = "webhooks"
+    USAGE = "usage"
+
+
+API_KEY: Fields = {
+    "name": Field("text", "What the key is for.", 1, 256),
+    "scopes": Field("names", "What the key may do; empty: all that its tenant may.", choices=tuple(Scope)),
+    "expires_in": Field("integer", "Seconds until the key ends by itself; null: never.", 1, optional=True),
+}
+ROTATION: Fields = {
+    "overlap_seconds": Field(
+        "integer", "How long the old key goes on working; a day.", 0, LONGEST_OVERLAP.total_seconds()
+    ),
+}
 
 
 def issue(prefix: str = PREFIX) -> str:

@@ -6,8 +6,11 @@ row-level security. Times are timestamptz from the database's own clock.
 
 from __future__ import annotations
 
+from storage.tables.administration import admin_keys, audit_log
 from storage.tables.batches import OPEN_BATCH, batch_lines, batches
 from storage.tables.columns import CLAIMABLE, LEASED, LIVING, NOW, metadata
+from storage.tables.feedback import feedback
+from storage.tables.idempotency import idempotency_keys, submissions
 from storage.tables.ledger import ledger, quotas
 from storage.tables.service import queue_snapshots, workers
 from storage.tables.tenants import api_keys, tenant_sched, tenants
@@ -28,17 +31,22 @@ __all__ = [
     "OPEN_BATCH",
     "SERVICE_TABLES",
     "TENANT_TABLES",
+    "admin_keys",
     "api_keys",
     "attempts",
+    "audit_log",
     "batch_lines",
     "batches",
     "events",
+    "feedback",
+    "idempotency_keys",
     "ledger",
     "metadata",
     "objects",
     "outputs",
     "queue_snapshots",
     "quotas",
+    "submissions",
     "tenant_sched",
     "tenants",
     "verdicts",
@@ -54,4 +62,4 @@ __all__ = [
 # Rows of one tenant: forced row-level security by `tenant_id`.
 TENANT_TABLES = tuple(table.name for table in metadata.sorted_tables if "tenant_id" in table.c)
 # Rows of the service itself; tenants is visible to its own tenant only.
-SERVICE_TABLES = ("queue_snapshots", "workers")
+SERVICE_TABLES = ("admin_keys", "audit_log", "queue_snapshots", "workers")

@@ -20,6 +20,7 @@ workers = Table(
     text("model", null=True),
     time("started_at", now=True),
     time("beat_at", now=True),
+    time("drain_requested_at"),
 )
 
 queue_snapshots = Table(

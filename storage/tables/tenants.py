@@ -41,6 +41,7 @@ api_keys = Table(
     time("expires_at"),
     time("revoked_at"),
     time("last_used_at"),
+    Column("replaces", sa.Uuid),  # the key that this one came for
     of_tenant(),
     UniqueConstraint("tenant_id", "id"),
 )

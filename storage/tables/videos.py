@@ -73,6 +73,12 @@ Index("videos_by_tenant", videos.c.tenant_id, videos.c.id, postgresql_where=sa.t
 Index("videos_deadline", videos.c.queue_deadline, postgresql_where=sa.text(LIVING))
 Index("videos_expiry", videos.c.expires_at, postgresql_where=sa.text("deleted_at IS NULL AND expires_at IS NOT NULL"))
 
+Index(
+    "videos_without_result",
+    videos.c.id,
+    postgresql_where=sa.text("state IN ('blocked', 'cancelled', 'expired', 'failed')"),
+)
+
 attempts = Table(
     "attempts",
     metadata,
