@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import secrets
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from domain.errors import InvalidRequest, NotFound
-from domain.video import Plan, Request, Size
+from domain.video import Operation, Plan, Request, Size
+
+# What a model may be able to do, in the words of models.toml. A parameter that needs one of them names it in NEEDS.
+CAPABILITIES = frozenset(
+    {
+        "text",
+        "first_frame",
+        "last_frame",
+        "keyframes",
+        "video",  # repaint a clip
+        "extend",  # go on after a clip's end
+        "mask",
+        "shots",
+        "negative_prompt",
+        "style",
+        "motion",
+        "fps",
+        "loras",
+        "characters",
+    }
+)
+NEEDS = {
+    "input_reference": "first_frame",
+    "last_frame": "last_frame",
+    "keyframes": "keyframes",
+    "strength": "video",
+    "mask": "mask",
+    "shots": "shots",
+    "negative_prompt": "negative_prompt",
+    "style": "style",
+    "motion_intensity": "motion",
+    "fps": "fps",
+    "loras": "loras",
+    "characters": "characters",
+}
+OPERATION_NEEDS = {Operation.EDIT: "video", Operation.EXTEND: "extend"}
+MOST_EXTENSION_SECONDS = 20  # at a time
+MOST_TOTAL_SECONDS = 120
+MOST_EXTENSIONS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One entry of models.toml. `sizes` maps a delivered size to the size that the engine draws."""
+    """One entry of models.toml. `sizes` maps a delivered size to the size that the engine draws, `rates` likewise."""
 
     name: str
     engine: str
@@ -29,11 +67,19 @@ class Model:
     steps: tuple[int, int, int]  # least, default, most
     guidance: float
     capabilities: frozenset[str]
-    price_micros: int  # per delivered second
-    cost_ms: int  # expected GPU milliseconds per delivered second at the default steps
+    price_micros: int  # per delivered second at the default steps and rate
+    cost_ms: int  # expected GPU milliseconds, likewise
     created: int = 0  # Unix time, shown by GET /v1/models
     description: str = ""
+    rates: dict[int, int] = field(default_factory=dict[int, int])  # delivered fps -> drawn fps
+    strength: float = 0.7  # how far an edit goes from its source, unless asked for
+    loras: dict[str, str] = field(default_factory=dict[str, str])  # name -> path below this file, never shown
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def extension_seconds(self) -> tuple[int, ...]:
+        """What one extension may add."""
+        return tuple(each for each in self.seconds if each <= MOST_EXTENSION_SECONDS)
 
     @property
     def queue(self) -> str:
@@ -47,16 +93,23 @@ class Catalogue:
 
     models: tuple[Model, ...]
 
-    def find(self, name: str) -> Model:
-        """Raises NotFound (`model_not_found`) for a name that nobody serves."""
-        for model in self.models:
-            if name == model.name or name in model.aliases:
+    def find(self, name: str, allowed: Collection[str] | None = None) -> Model:
+        """Raises NotFound (`model_not_found`) for a name that nobody serves, or that is not among the allowed."""
+        for known, model in self.names(allowed):
+            if name == known:
                 return model
         raise NotFound(f"The model '{name[:64]}' does not exist.", param="model", code="model_not_found")
 
+    def names(self, allowed: Collection[str] | None = None) -> Iterator[tuple[str, Model]]:
+        """Each name followed by its aliases; the first entry that has a name has it. A model allows its aliases."""
+        for model in self.models:
+            for name in (model.name, *model.aliases):
+                if allowed is None or name in allowed or model.name in allowed:
+                    yield name, model
+
 
 def load(path: Path, *, testcard: bool = False) -> Catalogue:
-    """Read models.toml. The test card is offered only when asked for."""
+    """Read models.toml. The test card is offered only when asked for. Raises ValueError for what makes no sense."""
     entries = tomllib.loads(path.read_text())["model"]
     models = tuple(_model(entry) for entry in entries)
     return Catalogue(tuple(model for model in models if testcard or model.engine != "testcard"))
@@ -65,44 +118,121 @@ def load(path: Path, *, testcard: bool = False) -> Catalogue:
 def _model(entry: dict[str, Any]) -> Model:
     values: dict[str, Any] = {**entry, "capabilities": frozenset(entry["capabilities"])}
     values |= {name: tuple(entry[name]) for name in ("aliases", "seconds", "steps")}
+    rates: dict[str, int] = entry.get("rates") or {entry["fps"]: entry["rendered_fps"]}
+    values["rates"] = {int(delivered): drawn for delivered, drawn in rates.items()}
     model = Model(**values)
-    if model.fps % model.rendered_fps:
+    if unknown := model.capabilities - CAPABILITIES:
+        raise ValueError(f"{model.name}: no such capability: {', '.join(sorted(unknown))}")
+    if model.rates.get(model.fps) != model.rendered_fps:
+        raise ValueError(f"{model.name}: rates must hold fps = rendered_fps")
+    if any(delivered % drawn for delivered, drawn in model.rates.items()):
         raise ValueError(f"{model.name}: fps must be a multiple of rendered_fps")
     return model
 
 
 def plan(request: Request, model: Model) -> Plan:
     """Every choice made, effective values only. Raises InvalidRequest for what the model cannot do."""
-    delivered = str(request.size)
-    if delivered not in model.sizes:
-        raise unsupported("size", delivered, list(model.sizes))
-    if request.seconds not in model.seconds:
-        raise unsupported("seconds", str(request.seconds), [str(value) for value in model.seconds])
-    if request.first_frame is not None and "first_frame" not in model.capabilities:
-        raise InvalidRequest(f"The model '{model.name}' takes no input_reference.", param="input_reference")
+    _check(request, model)
+    fps = model.fps if request.fps is None else request.fps
+    repainted = request.source_clip is not None and request.operation is not Operation.EXTEND
+    strength = model.strength if request.strength is None else request.strength
     return Plan(
         model=model.name,
         prompt=request.prompt,
         seconds=request.seconds,
-        rendered=Size.parse(model.sizes[delivered]),
-        rendered_fps=model.rendered_fps,
+        rendered=Size.parse(model.sizes[str(request.size)]),
+        rendered_fps=model.rates[fps],
         delivered=request.size,
-        fps=model.fps,
+        fps=fps,
         seed=secrets.randbits(31) if request.seed is None else request.seed,
         steps=_steps(request.steps, model),
         guidance=model.guidance if request.guidance is None else request.guidance,
+        negative_prompt=request.negative_prompt or "",
         first_frame=request.first_frame,
+        style=request.style or "",
+        motion_intensity=request.motion_intensity,
+        strength=strength if repainted else None,
+        operation=request.operation,
+        source_clip=request.source_clip,
+        source_seconds=request.source_seconds,
+        last_frame=request.last_frame,
+        mask=request.mask,
+        keyframes=tuple(sorted(request.keyframes, key=lambda frame: frame.second)),
+        shots=request.shots,
+        loras=request.loras,
+        characters=request.character_clips,
     )
 
 
 def price(effective: Plan, model: Model) -> int:
-    """Micro-units for the whole video."""
-    return effective.seconds * model.price_micros
+    """Micro-units for the whole video; for an extension, for its new seconds."""
+    return -(-effective.seconds * model.price_micros * _work(effective) // _work_by_default(model))
 
 
 def cost(effective: Plan, model: Model) -> int:
     """Expected GPU milliseconds: what a claim charges before the real cost is known."""
-    return max(1, effective.seconds * model.cost_ms * effective.steps // model.steps[1])
+    return max(1, effective.seconds * model.cost_ms * _work(effective) // _work_by_default(model))
+
+
+def _work(effective: Plan) -> int:
+    return effective.steps * effective.rendered_fps
+
+
+def _work_by_default(model: Model) -> int:
+    return model.steps[1] * model.rendered_fps
+
+
+def check_capability(model: Model, capability: str | None, param: str) -> None:
+    """Raises InvalidRequest (`unsupported_parameter`) if the model lacks it."""
+    if capability is not None and capability not in model.capabilities:
+        raise InvalidRequest(
+            f"The model '{model.name}' does not take '{param}'.", param=param, code="unsupported_parameter"
+        )
+
+
+def _check(request: Request, model: Model) -> None:
+    used = {
+        "input_reference": request.first_frame,
+        **{name: getattr(request, name) for name in NEEDS if name != "input_reference"},
+    }
+    for name, value in used.items():
+        if value is not None and value != ():
+            check_capability(model, NEEDS[name], name)
+    check_capability(model, OPERATION_NEEDS.get(request.operation), "video")
+    if str(request.size) not in model.sizes:
+        raise unsupported("size", str(request.size), list(model.sizes))
+    if request.fps is not None and request.fps not in model.rates:
+        raise unsupported("fps", str(request.fps), [str(rate) for rate in model.rates])
+    _check_length(request, model)
+
+
+def _check_length(request: Request, model: Model) -> None:
+    if request.operation is Operation.EXTEND:
+        _check_extension(request, model)
+    elif request.source_clip is not None:
+        most = max(model.seconds)
+        if not 1 <= request.seconds <= most:
+            raise InvalidRequest(
+                f"The source has {request.seconds} seconds; '{model.name}' repaints from 1 to {most}.", param="video"
+            )
+    elif request.seconds not in model.seconds:
+        raise unsupported("seconds", str(request.seconds), [str(value) for value in model.seconds])
+    shots = sum(shot.seconds for shot in request.shots)
+    if request.shots and shots != request.seconds:
+        raise InvalidRequest(
+            f"The shots have {shots} seconds together, the video {request.seconds}; they must be equal.", param="shots"
+        )
+
+
+def _check_extension(request: Request, model: Model) -> None:
+    if request.seconds not in model.extension_seconds:
+        raise unsupported("seconds", str(request.seconds), [str(value) for value in model.extension_seconds])
+    total = request.source_seconds + request.seconds
+    if total > MOST_TOTAL_SECONDS:
+        raise InvalidRequest(
+            f"The extended video would have {total:g} seconds; at most {MOST_TOTAL_SECONDS} are possible.",
+            param="seconds",
+        )
 
 
 def _steps(asked: int | None, model: Model) -> int:

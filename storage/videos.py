@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from domain.lifecycle import Stage, State
-from domain.video import Plan, Request
+from domain.video import FORGOTTEN, FORGOTTEN_REQUEST, Plan, Request
 from storage import ledger
 from storage.tables import CLAIMABLE, NOW, attempts, events, videos
 
@@ -169,12 +169,13 @@ def ahead(connection: Connection, tenant_id: UUID, video: Video, limit: int) -> 
 
 
 def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
-    """Hide the video, forget its prompt; id, ledger and events stay. False if it was hidden already."""
-    forget = sa.type_coerce({"prompt": ""}, videos.c.request.type)
+    """Hide the video, forget what was written for it; id, ledger and events stay. False if it was hidden already."""
+    asked = sa.type_coerce(FORGOTTEN_REQUEST, videos.c.request.type)
+    planned = sa.type_coerce(FORGOTTEN, videos.c.plan.type)
     done = connection.execute(
         sa.update(videos)
         .where(videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None))
-        .values(deleted_at=NOW, request=videos.c.request.concat(forget), plan=videos.c.plan.concat(forget))
+        .values(deleted_at=NOW, request=videos.c.request.concat(asked), plan=videos.c.plan.concat(planned))
     )
     return done.rowcount == 1
 
