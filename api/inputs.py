@@ -2,59 +2,53 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import warnings
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from PIL import Image, ImageOps
 
-from api.multipart import Upload
-from api.parameters import wrong_type
+from api import references
+from api.references import FileId, Link
 from api.services import Services
 from domain.errors import InvalidRequest
 from domain.video import Size
 from storage import outputs
+from storage.keys import Caller
 
 PARAM = "input_reference"
+CONTENT_TYPES = {"png": "image/png", "mp4": "video/mp4"}  # by suffix; nothing else is stored
 FORMATS = ("JPEG", "PNG", "WEBP")
-URL_LIMIT = 20_971_520
 MOST_PIXELS = 4096 * 4096
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, {5, 6, 7, 8}
-_DATA_URL = re.compile(r"data:image/(?:jpeg|jpg|png|webp);base64,", re.ASCII | re.IGNORECASE)
 
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)  # refused, not logged
 
 
-def first_frame(values: dict[str, Any], size: Size) -> bytes | None:
-    """The reference as PNG of exactly this size; None if there is none. Raises InvalidRequest."""
-    reference = values.get(PARAM)
-    if reference is None:
-        return None
-    return clean(_content(reference), size)
+def picture(_served: Services, _caller: Caller, param: str, reference: Any, size: Size | None) -> bytes:
+    """The reference (Upload, {image_url} or {file_id}) as clean PNG of exactly this size; None: of any size.
 
-
-def key(tenant_id: UUID, video_id: UUID) -> str:
-    """Where a video's first frame lies."""
-    return f"inputs/{tenant_id.hex}/{video_id.hex}/first_frame.png"
-
-
-def store(served: Services, tenant_id: UUID, video_id: UUID, png: bytes) -> None:
-    """Write the key down, then put the bytes. Whatever fails afterwards, the sweeper finds them.
-
-    Raises Unavailable.
+    Raises InvalidRequest that names `param`, NotFound, Unavailable.
     """
-    name = key(tenant_id, video_id)
+    return clean(_content(references.picture(param, reference), param), size, param)
+
+
+def store(served: Services, tenant_id: UUID, video_id: UUID, name: str, content: bytes) -> str:
+    """Write the key down, then put the bytes: the key. Whatever fails afterwards, the sweeper finds them.
+
+    `name` tells a video's inputs apart, and what they are: `first_frame.png`, `source.mp4`. `outputs.adopt_input` keeps them. Raises Unavailable.
+    """
+    key = f"inputs/{tenant_id.hex}/{video_id.hex}/{name}"
     with served.gate.entered():
         with served.database.transaction(tenant_id) as connection:
-            outputs.register_input(connection, tenant_id, video_id, name)
-        served.objects.put(name, png, "image/png")
+            outputs.register_input(connection, tenant_id, video_id, key)
+        served.objects.put(key, content, CONTENT_TYPES[name.rpartition(".")[2]])
+    return key
 
 
-def clean(content: bytes, size: Size) -> bytes:
+def clean(content: bytes, size: Size | None, param: str = PARAM) -> bytes:
     """PNG of RGB pixels with 8 bits a channel; whatever the engines would read, they read the same afterwards.
 
     The first frame of an animation, turned upright by its orientation tag, transparency laid over white, greys of 16
@@ -69,47 +63,24 @@ def clean(content: bytes, size: Size) -> bytes:
         raise
     except Exception:  # noqa: BLE001 - a hostile file makes a decoder raise anything
         raise InvalidRequest(
-            "The reference could not be read. Supported image formats: jpeg, png, and webp.", param=PARAM
+            "The reference could not be read. Supported image formats: jpeg, png, and webp.", param=param
         ) from None
 
 
-def _content(reference: Any) -> bytes:
-    if isinstance(reference, Upload):
-        return reference.content
-    if not isinstance(reference, dict):
-        wrong_type(PARAM, "a file or an object", reference)
-    given = cast("dict[str, Any]", reference)
-    if len(given) != 1 or not given.keys() <= {"image_url", "file_id"}:
-        raise InvalidRequest("'input_reference' takes exactly one of image_url and file_id.", param=PARAM)
-    if "file_id" in given:
-        raise InvalidRequest("'input_reference.file_id' is not supported yet.", param=PARAM, code="unsupported_value")
-    return _of_url(given["image_url"])
+def _content(source: bytes | Link | FileId, param: str) -> bytes:
+    match source:
+        case bytes():
+            return source
+        case Link():
+            raise InvalidRequest(f"'{param}.image_url' must be a data URL so far.", param=param)
+        case FileId():
+            raise InvalidRequest(f"'{param}.file_id' is not supported yet.", param=param, code="unsupported_value")
 
 
-def _of_url(url: Any) -> bytes:
-    if not isinstance(url, str):
-        wrong_type("input_reference.image_url", "a string", url)
-    if url[:8].lower().startswith(("http://", "https://")):
-        raise InvalidRequest(
-            "'input_reference.image_url' must be a data URL; fetching from the web is not supported yet.",
-            param=PARAM,
-            code="unsupported_value",
-        )
-    start = _DATA_URL.match(url)
-    if start is None or len(url) > URL_LIMIT:
-        raise InvalidRequest(
-            f"'input_reference.image_url' must be a base64 data URL of a jpeg, png or webp image, "
-            f"at most {URL_LIMIT} characters long.",
-            param=PARAM,
-        )
-    try:
-        return base64.b64decode(url[start.end() :], validate=True)
-    except ValueError:  # binascii.Error is one; text beyond ASCII is another
-        raise InvalidRequest("'input_reference.image_url' is not valid base64.", param=PARAM) from None
-
-
-def _check_size(image: Image.Image, size: Size) -> None:
+def _check_size(image: Image.Image, size: Size | None) -> None:
     """By the header first: asking for the orientation may already decode the whole picture."""
+    if size is None:
+        return
     asked = (size.width, size.height)
     if image.size in {asked, asked[::-1]}:
         turned = image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from api import inputs, parameters
 from api.services import Services
@@ -24,10 +25,13 @@ def submit(served: Services, caller: Caller, values: dict[str, Any]) -> Video:
     model = served.catalogue.find(parameters.model_name(values))
     request = parameters.request(values, model)
     refuse_blocked(request.prompt)
-    first_frame = inputs.first_frame(values, request.size)
-    new = _planned(served, caller, model, request, has_input=first_frame is not None)
-    if first_frame is not None:
-        inputs.store(served, caller.tenant_id, new.id, first_frame)
+    video_id = ids.new_id()
+    reference = values.get(inputs.PARAM)
+    if reference is not None:
+        png = inputs.picture(served, caller, inputs.PARAM, reference, request.size)
+        key = inputs.store(served, caller.tenant_id, video_id, "first_frame.png", png)
+        request = replace(request, first_frame=key)
+    new = _planned(served, caller, model, request, video_id)
     video = _remember(served, caller, new)
     served.ringer.want(Stage.SCREEN)
     served.metrics.created(model.name)
@@ -40,10 +44,7 @@ def refuse_blocked(prompt: str) -> None:
         raise PromptBlocked("Your request was rejected by the safety system.")
 
 
-def _planned(served: Services, caller: Caller, model: Model, request: Request, *, has_input: bool) -> NewVideo:
-    video_id = ids.new_id()
-    if has_input:
-        request = replace(request, first_frame=inputs.key(caller.tenant_id, video_id))
+def _planned(served: Services, caller: Caller, model: Model, request: Request, video_id: UUID) -> NewVideo:
     plan = catalogue.plan(request, model)
     return NewVideo(
         id=video_id,

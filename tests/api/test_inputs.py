@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from openai import BadRequestError, OpenAI, RateLimitError
 from PIL import Image
 
-from api import inputs
+from api import inputs, references
 from domain import ids
 from domain.errors import InvalidRequest
 from domain.video import Size
@@ -42,7 +42,8 @@ def stored(world: World, store: ObjectStore, tenant: Tenant, public_id: str) -> 
         video = videos.find(connection, tenant.id, video_id)
         doomed = connection.scalars(sa.text("SELECT doomed_at FROM objects WHERE purpose = 'input'")).all()
     assert video is not None
-    assert video.plan.first_frame == video.request.first_frame == inputs.key(tenant.id, video_id)
+    key = f"inputs/{tenant.id.hex}/{video_id.hex}/first_frame.png"
+    assert video.plan.first_frame == video.request.first_frame == key
     assert doomed == [None], "the video has adopted its input"
     return Image.open(BytesIO(store.read(video.plan.first_frame)))
 
@@ -91,15 +92,11 @@ def test_a_picture_of_another_size_is_refused_in_openai_s_words(client: OpenAI) 
     ("reference", "code", "message"),
     [
         ("just text", "invalid_type", "expected a file or an object, but got a string"),
-        ({"image_url": "https://example.com/a.png"}, "unsupported_value", "must be a data URL"),
-        ({"image_url": "http://169.254.169.254/"}, "unsupported_value", "must be a data URL"),
         ({"image_url": "file:///etc/passwd"}, "invalid_value", "base64 data URL"),
         ({"image_url": "data:image/svg+xml;base64,AAAA"}, "invalid_value", "base64 data URL"),
         ({"image_url": "data:image/png;base64,%%%"}, "invalid_value", "not valid base64"),
         ({"image_url": "data:image/png;base64,ÄÖÜ="}, "invalid_value", "not valid base64"),
-        ({"image_url": "data:image/png;base64,AAAA"}, "invalid_value", "could not be read"),
         ({"image_url": 5}, "invalid_type", "expected a string"),
-        ({"file_id": "file_1"}, "unsupported_value", "file_id' is not supported yet"),
         ({"file_id": "file_1", "image_url": "data:"}, "invalid_value", "exactly one"),
         ({"path": "/etc/passwd"}, "invalid_value", "exactly one"),
         ({}, "invalid_value", "exactly one"),
@@ -108,7 +105,7 @@ def test_a_picture_of_another_size_is_refused_in_openai_s_words(client: OpenAI) 
 )
 def test_other_references_are_refused(reference: Any, code: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        inputs.first_frame({"input_reference": reference}, SIZE)
+        references.picture("input_reference", reference)
     assert refused.value.code == code
     assert (refused.value.param or "").startswith("input_reference")
     assert message in refused.value.message

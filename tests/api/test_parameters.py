@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import inputs, parameters
+from api import inputs, parameters, references
 from api.multipart import Upload
 from domain import catalogue
 from domain.errors import InvalidRequest, NotFound
@@ -133,7 +133,8 @@ def test_any_json_is_a_request_or_a_refusal(values: dict[str, Any]) -> None:
     given_values = {name: value for name, value in values.items() if value is not None}
     try:
         request = parse(**{"prompt": "x", **given_values})
-        inputs.first_frame(given_values, request.size)
+        if inputs.PARAM in given_values:
+            references.picture(inputs.PARAM, given_values[inputs.PARAM])
     except (InvalidRequest, NotFound):
         return
     assert Request.from_json(request.to_json()) == request
