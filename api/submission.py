@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +16,24 @@ from domain.lifecycle import Stage
 from domain.video import Request
 from moderation import prompts
 from storage import outputs, videos
+from storage.database import Connection
 from storage.keys import Caller
 from storage.videos import NewVideo, Video
 
 
-def submit(served: Services, caller: Caller, values: dict[str, Any]) -> Video:
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A create on behalf of something else, for which nobody waits.
+
+    `note` gets the id of the video first thing in the transaction that creates it; what it raises undoes all.
+    """
+
+    priority: int  # added to what is asked for
+    queue_seconds: int  # that it may wait for a renderer
+    note: Callable[[Connection, UUID], None]
+
+
+def submit(served: Services, caller: Caller, values: dict[str, Any], *, errand: Errand | None = None) -> Video:
     """Check, plan, price, screen by rules, store. Raises the refusals of `domain.errors`."""
     parameters.check_names(values)
     model = served.catalogue.find(parameters.model_name(values))
@@ -32,7 +46,9 @@ def submit(served: Services, caller: Caller, values: dict[str, Any]) -> Video:
         key = inputs.store(served, caller.tenant_id, video_id, "first_frame.png", png)
         request = replace(request, first_frame=key)
     new = _planned(served, caller, model, request, video_id)
-    video = _remember(served, caller, new)
+    if errand is not None:
+        new = replace(new, priority=new.priority + errand.priority, queue_seconds=errand.queue_seconds)
+    video = _remember(served, caller, new, errand)
     served.ringer.want(Stage.SCREEN)
     served.metrics.created(model.name)
     return video
@@ -58,9 +74,11 @@ def _planned(served: Services, caller: Caller, model: Model, request: Request, v
     )
 
 
-def _remember(served: Services, caller: Caller, new: NewVideo) -> Video:
+def _remember(served: Services, caller: Caller, new: NewVideo, errand: Errand | None) -> Video:
     """One transaction: the video with all that belongs to it, or nothing."""
     with served.database.transaction(caller.tenant_id) as connection:
+        if errand is not None:
+            errand.note(connection, new.id)
         videos.create(connection, caller.tenant_id, new)
         if new.request.first_frame is not None:
             outputs.adopt_input(connection, caller.tenant_id, new.id)
