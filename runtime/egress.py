@@ -1,4 +1,4 @@
-"""HTTP POST to a URL that a user chose, which must never reach what only we can reach (SSRF).
+"""HTTP to a URL that a user chose, which must never reach what only we can reach (SSRF).
 
 The name is resolved once, every address is judged, and the connection goes to a judged address, while Host, SNI and
 the certificate check keep the name. So no answer of a second lookup, no redirect and no proxy variable has a say.
@@ -11,13 +11,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TypeVar
 
 import httpcore
 import httpx
@@ -25,13 +25,33 @@ import httpx
 from domain.addresses import Address
 from domain.deliveries import MAX_RESPONSE, Attempt, ErrorClass, retry_after_seconds
 from domain.targets import Refusal, Target, parse_target
+from runtime.pinning import PinnedBackend, TlsFailed
 
 RESOLVE_SECONDS = 5.0
-CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 20.0
 _MAX_ADDRESSES = 4  # that are tried in turn
 
+TOO_LARGE = "too large"
+WRONG_KIND = "wrong kind"
+_LENGTH_DIGITS = 15
+
 Resolver = Callable[[str, int], Sequence[Address]]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a GET brought. `kind` is the media type that the server declared, which need not be true."""
+
+    kind: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """Why a GET brought nothing: an ErrorClass, TOO_LARGE, WRONG_KIND or `status N`."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +66,29 @@ class Egress:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
         """Send once and say what happened. Any 2xx is a success; every failure is a value, never an exception."""
         started = time.monotonic()
-        outcome = self._post(url, headers, body, started + self.total_seconds)
+        outcome = self._send(url, _Request("POST", headers, body), _answer)
         duration_ms = round((time.monotonic() - started) * 1000)
         if isinstance(outcome, ErrorClass):
             return Attempt(duration_ms, error=outcome)
         error = None if 200 <= outcome.status < 300 else ErrorClass.HTTP
         return Attempt(duration_ms, outcome.status, error, outcome.body, outcome.retry_after)
 
-    def _post(self, url: str, headers: Mapping[str, str], body: bytes, deadline: float) -> _Answer | ErrorClass:
+    def get(self, url: str, *, kinds: Sequence[str], most_bytes: int) -> Fetched | Unfetched:
+        """The whole body of a 200 whose media type is one of `kinds`; every failure is a value, never an exception."""
+        request = _Request("GET", {"accept": ", ".join(kinds), "accept-encoding": "identity"})
+        outcome = self._send(url, request, partial(_whole, kinds=kinds, most_bytes=most_bytes))
+        return Unfetched(str(outcome)) if isinstance(outcome, ErrorClass) else outcome
+
+    def _send(self, url: str, request: _Request, read: Callable[[httpcore.Response], _T]) -> _T | ErrorClass:
+        deadline = time.monotonic() + self.total_seconds
         target = parse_target(url, allow_loopback=self.allow_loopback)
         if isinstance(target, Refusal):
             return ErrorClass.TARGET
         addresses = self._addresses(target)
         if isinstance(addresses, ErrorClass):
             return addresses
-        return _exchange(target, headers, body, _Backend(addresses, deadline), self.tls or _public_authorities())
+        backend = PinnedBackend(addresses, deadline)
+        return _exchange(target, request, read, backend, self.tls or _public_authorities())
 
     def _addresses(self, target: Target) -> Sequence[Address] | ErrorClass:
         """Every address of the host; an error if there is none, or if a single one is refused."""
@@ -93,14 +121,17 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     body: bytes
     retry_after: float | None
-
-
-class _TlsFailed(httpcore.ConnectError):
-    """The handshake failed."""
 
 
 def _ask_system(host: str, port: int) -> Sequence[Address]:
@@ -109,16 +140,21 @@ def _ask_system(host: str, port: int) -> Sequence[Address]:
 
 
 def _exchange(
-    target: Target, headers: Mapping[str, str], body: bytes, backend: _Backend, tls: ssl.SSLContext
-) -> _Answer | ErrorClass:
+    target: Target,
+    request: _Request,
+    read: Callable[[httpcore.Response], _T],
+    backend: PinnedBackend,
+    tls: ssl.SSLContext,
+) -> _T | ErrorClass:
     url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+    headers, body = list(request.headers.items()), request.body
     try:
         with (
             httpcore.ConnectionPool(tls, max_connections=1, network_backend=backend) as pool,
-            pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
+            pool.stream(request.method, url, headers=headers, content=body) as response,
         ):
-            return _Answer(response.status, _beginning(response), _retry_after(response))
-    except _TlsFailed:
+            return read(response)
+    except TlsFailed:
         return ErrorClass.TLS
     except httpcore.TimeoutException:
         return ErrorClass.TIMEOUT
@@ -126,6 +162,28 @@ def _exchange(
         return ErrorClass.CONNECTION
     except httpcore.ProtocolError:
         return ErrorClass.PROTOCOL
+
+
+def _answer(response: httpcore.Response) -> _Answer:
+    return _Answer(response.status, _beginning(response), _retry_after(response))
+
+
+def _whole(response: httpcore.Response, *, kinds: Sequence[str], most_bytes: int) -> Fetched | Unfetched:
+    """Status, type and declared length are judged before a byte of the body is read."""
+    if response.status != 200:
+        return Unfetched(f"status {response.status}")
+    kind = (_header(response, b"content-type") or "").partition(";")[0].strip().lower()
+    if kind not in kinds:
+        return Unfetched(WRONG_KIND)
+    length = _header(response, b"content-length") or "0"
+    if len(length) > _LENGTH_DIGITS or int(length) > most_bytes:  # h11 has checked that it is a number
+        return Unfetched(TOO_LARGE)
+    body = bytearray()
+    for chunk in response.iter_stream():
+        body += chunk
+        if len(body) > most_bytes:
+            return Unfetched(TOO_LARGE)
+    return Fetched(kind, bytes(body))
 
 
 def _beginning(response: httpcore.Response) -> bytes:
@@ -142,88 +200,14 @@ def _beginning(response: httpcore.Response) -> bytes:
 
 
 def _retry_after(response: httpcore.Response) -> float | None:
-    values = [value for name, value in response.headers if name.lower() == b"retry-after"]
-    return retry_after_seconds(values[0].decode("latin-1"), datetime.now(UTC)) if values else None
+    value = _header(response, b"retry-after")
+    return None if value is None else retry_after_seconds(value, datetime.now(UTC))
+
+
+def _header(response: httpcore.Response, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for each, value in response.headers if each.lower() == name), None)
 
 
 @cache
 def _public_authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context()
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Connects to the vetted addresses, whatever name it is asked for, and lets nothing pass the deadline."""
-
-    def __init__(self, addresses: Sequence[Address], deadline: float) -> None:
-        self._addresses = addresses
-        self._deadline = deadline
-        self._sockets = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,  # noqa: ARG002 - never looked at: this is the point
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 - ours are the limits
-        local_address: str | None = None,  # noqa: ARG002 - the interface has it
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """The first address that accepts. Raises ConnectError or ConnectTimeout of the last one."""
-        until = min(self._deadline, time.monotonic() + CONNECT_SECONDS)
-        failure: Exception = httpcore.ConnectTimeout()
-        for address in self._addresses:
-            try:
-                stream = self._sockets.connect_tcp(
-                    str(address), port, _left(until, httpcore.ConnectTimeout), None, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-            else:
-                return _Stream(stream, self._deadline)
-        raise failure
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose every operation ends at one deadline, so that a drip of bytes cannot prolong it."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the interface has it
-        """Raises ReadTimeout at the deadline."""
-        return self._stream.read(max_bytes, _left(self._deadline, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the interface has it
-        """Raises WriteTimeout at the deadline."""
-        self._stream.write(buffer, _left(self._deadline, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - the interface has it
-    ) -> httpcore.NetworkStream:
-        """Raises _TlsFailed if there is no handshake with a valid certificate."""
-        try:
-            stream = self._stream.start_tls(
-                ssl_context, server_hostname, _left(self._deadline, httpcore.ConnectTimeout)
-            )
-        except httpcore.ConnectError as error:
-            raise _TlsFailed(*error.args) from error
-        return _Stream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        """What the socket tells."""
-        return self._stream.get_extra_info(info)
-
-
-def _left(deadline: float, late: type[httpcore.TimeoutException]) -> float:
-    """Seconds until the deadline. Raises `late` after it: not even a moment is left to a sender that never pauses."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise late
-    return seconds

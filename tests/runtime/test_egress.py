@@ -4,7 +4,7 @@ import itertools
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -19,11 +19,12 @@ from cryptography.x509.oid import NameOID
 
 from domain.addresses import Address
 from domain.deliveries import MAX_RESPONSE, Attempt, ErrorClass
-from runtime.egress import Egress, Resolver
+from runtime.egress import TOO_LARGE, WRONG_KIND, Egress, Fetched, Resolver, Unfetched
 from tests.domain.test_addresses import AWKWARD, ORDINARY
-from tests.fixtures.receiver import Canary, canary, raw_server, receiver
+from tests.fixtures.receiver import Answer, Canary, canary, raw_server, receiver
 
 LOCAL = Egress(allow_loopback=True, total_seconds=5)
+PNG: Answer = (200, {"content-type": "image/png"}, b"pixels")
 SPELLINGS = [
     "127.0.0.1",
     "127.1",
@@ -64,35 +65,58 @@ def post(egress: Egress, url: str) -> Attempt:
     return egress.post(url, {"content-type": "application/json"}, b"{}")
 
 
-def test_the_canary_would_notice(trap: Canary) -> None:
+def get(egress: Egress, url: str) -> Fetched | Unfetched:
+    return egress.get(url, kinds=("image/png", "text/plain"), most_bytes=100_000)
+
+
+def posted(egress: Egress, url: str) -> str | None:
+    return post(egress, url).error
+
+
+def got(egress: Egress, url: str) -> str | None:
+    outcome = get(egress, url)
+    return outcome.reason if isinstance(outcome, Unfetched) else None
+
+
+# Whatever must reach nothing is asked for both ways: as a webhook is sent, and as a picture is fetched.
+both = pytest.mark.parametrize("send", [posted, got])
+Send = Callable[[Egress, str], str | None]
+
+
+@both
+def test_the_canary_would_notice(trap: Canary, send: Send) -> None:
     for host in ("127.0.0.1", "[::1]"):
-        assert post(LOCAL, f"http://{host}:{trap.port}/").error in {ErrorClass.PROTOCOL, ErrorClass.CONNECTION}
+        assert send(LOCAL, f"http://{host}:{trap.port}/") in {ErrorClass.PROTOCOL, ErrorClass.CONNECTION}
     assert trap.connections == 2
 
 
+@both
 @pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize("host", SPELLINGS)
-def test_no_spelling_of_this_machine_is_connected_to(trap: Canary, scheme: str, host: str) -> None:
-    assert post(Egress(), f"{scheme}://{host}:{trap.port}/").error is ErrorClass.TARGET
+def test_no_spelling_of_this_machine_is_connected_to(trap: Canary, send: Send, scheme: str, host: str) -> None:
+    assert send(Egress(), f"{scheme}://{host}:{trap.port}/") == ErrorClass.TARGET
     assert trap.connections == 0
 
 
-def test_a_name_that_resolves_to_a_refused_address_is_not_connected_to(trap: Canary) -> None:
+@both
+def test_a_name_that_resolves_to_a_refused_address_is_not_connected_to(trap: Canary, send: Send) -> None:
     for address in AWKWARD + ORDINARY:
         egress = Egress(resolver=answering(address))
-        assert post(egress, f"https://hooks.example.com:{trap.port}/").error is ErrorClass.TARGET, address
+        assert send(egress, f"https://hooks.example.com:{trap.port}/") == ErrorClass.TARGET, address
         literal = f"[{address}]" if ":" in address else address
-        assert post(Egress(), f"https://{literal}:{trap.port}/").error is ErrorClass.TARGET, address
+        assert send(Egress(), f"https://{literal}:{trap.port}/") == ErrorClass.TARGET, address
     assert trap.connections == 0
 
 
-def test_one_refused_address_among_public_ones_refuses_all(trap: Canary) -> None:
+@both
+def test_one_refused_address_among_public_ones_refuses_all(trap: Canary, send: Send) -> None:
     egress = Egress(resolver=answering("93.184.215.14", "127.0.0.1"))
-    assert post(egress, f"https://hooks.example.com:{trap.port}/").error is ErrorClass.TARGET
+    assert send(egress, f"https://hooks.example.com:{trap.port}/") == ErrorClass.TARGET
     assert trap.connections == 0
 
 
-def test_a_name_that_changes_its_address_after_the_check_gains_nothing(trap: Canary) -> None:
+@both
+def test_a_name_that_changes_its_address_after_the_check_gains_nothing(trap: Canary, send: Send) -> None:
     answers = itertools.chain(["93.184.215.14"], itertools.repeat("127.0.0.1"))
     asked: list[str] = []
 
@@ -100,16 +124,17 @@ def test_a_name_that_changes_its_address_after_the_check_gains_nothing(trap: Can
         asked.append(host)
         return [ip_address(next(answers))]
 
-    attempt = post(Egress(resolver=rebinding, total_seconds=0.3), f"https://hooks.example.com:{trap.port}/")
-    assert attempt.error in {ErrorClass.CONNECTION, ErrorClass.TIMEOUT}
+    failure = send(Egress(resolver=rebinding, total_seconds=0.3), f"https://hooks.example.com:{trap.port}/")
+    assert failure in {ErrorClass.CONNECTION, ErrorClass.TIMEOUT}
     assert asked == ["hooks.example.com"], "resolved once"
     assert trap.connections == 0
 
 
-def test_letting_loopback_through_lets_http_reach_nothing_else(trap: Canary) -> None:
+@both
+def test_letting_loopback_through_lets_http_reach_nothing_else(trap: Canary, send: Send) -> None:
     for address in ["10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1", "93.184.215.14"]:
         egress = replace(LOCAL, resolver=answering(address))
-        assert post(egress, f"http://hooks.example.com:{trap.port}/").error is ErrorClass.TARGET
+        assert send(egress, f"http://hooks.example.com:{trap.port}/") == ErrorClass.TARGET
     assert trap.connections == 0
 
 
@@ -118,6 +143,10 @@ def test_a_redirect_is_an_answer_and_is_not_followed(trap: Canary) -> None:
         with receiver((status, {"location": f"http://127.0.0.1:{trap.port}/"}, b"")) as there:
             attempt = post(LOCAL, there.url())
         assert (attempt.status, attempt.error) == (status, ErrorClass.HTTP)
+        with receiver(
+            (status, {"location": f"http://127.0.0.1:{trap.port}/", "content-type": "image/png"}, b"")
+        ) as there:
+            assert got(LOCAL, there.url()) == f"status {status}"
     assert trap.connections == 0
 
 
@@ -128,7 +157,9 @@ def test_proxy_variables_are_ignored(trap: Canary, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("no_proxy", raising=False)
     with receiver() as there:
         assert post(LOCAL, there.url()).status == 200
-        assert len(there.requests) == 1
+        there.answers.append(PNG)
+        assert got(LOCAL, there.url()) is None
+        assert len(there.requests) == 2
     assert trap.connections == 0
 
 
@@ -305,3 +336,77 @@ def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
         egress = replace(LOCAL, resolver=answering("127.0.0.1"))
         assert post(egress, f"https://hooks.example.com:{there.port}/").error is ErrorClass.TLS
     assert there.requests == []
+
+
+def test_a_picture_is_fetched_with_nothing_but_its_url() -> None:
+    with receiver((200, {"Content-Type": "Image/PNG; charset=x"}, b"pixels")) as there:
+        egress = replace(LOCAL, resolver=answering("127.0.0.1"))
+        outcome = get(egress, f"http://pictures.example.com:{there.port}/a.png?b=c#d")
+    assert outcome == Fetched("image/png", b"pixels")
+    [request] = there.requests
+    assert (request.path, request.body) == ("/a.png?b=c", b"")
+    assert request.headers == {
+        "host": f"pictures.example.com:{there.port}",
+        "accept": "image/png, text/plain",
+        "accept-encoding": "identity",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((200, {"content-type": "text/html"}, b"x"), WRONG_KIND),
+        ((200, {}, b"x"), WRONG_KIND),
+        ((200, {"content-type": "image/png"}, b"x" * 100_001), TOO_LARGE),
+        ((204, {"content-type": "image/png"}, b""), "status 204"),
+        ((206, {"content-type": "image/png"}, b"x"), "status 206"),
+        ((404, {"content-type": "image/png"}, b"x"), "status 404"),
+    ],
+)
+def test_only_a_whole_answer_of_the_right_kind_counts(answer: Answer, reason: str) -> None:
+    with receiver(answer) as there:
+        assert got(LOCAL, there.url()) == reason
+
+
+IMAGE = b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (IMAGE + b"content-length: 100001\r\n\r\n", TOO_LARGE),
+        (IMAGE + b"content-length: 99999999999999999999\r\n\r\n", TOO_LARGE),
+        (IMAGE + b"content-length: 99\r\n\r\nshort", ErrorClass.PROTOCOL),
+        (IMAGE + b"transfer-encoding: chunked\r\n\r\nzz\r\n", ErrorClass.PROTOCOL),
+        (b"not http\r\n\r\n", ErrorClass.PROTOCOL),
+    ],
+)
+def test_a_broken_or_bragging_answer_is_a_failure(answer: bytes, reason: str) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(answer)
+
+    with raw_server(serve) as there:
+        assert got(LOCAL, f"http://127.0.0.1:{there.port}/") == reason
+
+
+def test_a_body_without_end_is_cut_off_at_the_cap() -> None:
+    sent = 0
+
+    def flood(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.sendall(IMAGE + b"\r\n")
+        while True:
+            sent += connection.send(b"y" * 65_536)
+
+    with raw_server(flood) as there:
+        assert got(LOCAL, f"http://127.0.0.1:{there.port}/") == TOO_LARGE
+    assert sent < 20_000_000, "no more than what fits into the sockets' buffers"
+
+
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\nx-slow: ", IMAGE + b"\r\n"])
+def test_a_picture_that_drips_in_ends_at_the_deadline(first: bytes) -> None:
+    started = time.monotonic()
+    with raw_server(lambda connection: drip(connection, first)) as there:
+        assert got(replace(LOCAL, total_seconds=0.5), f"http://127.0.0.1:{there.port}/") == ErrorClass.TIMEOUT
+    assert 0.4 < time.monotonic() - started < 1.5
