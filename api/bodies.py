@@ -61,23 +61,15 @@ def read(body: Body) -> dict[str, Any]:
     """All parameters by name, absent ones left out. Raises InvalidRequest; any other encoding is 415."""
     kind = body.content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
-        values = _json(body.file)
-    elif kind == "multipart/form-data":
-        values = {
-            name: _structured(name, value) for name, value in multipart.read(body.content_type, body.file).items()
-        }
-    else:
-        raise HTTPException(415, "Send the parameters as multipart/form-data or as application/json.")
-    for name, value in values.items():
-        if not _clean([name, value]):
-            raise InvalidRequest(
-                f"'{_printable(name)}' contains characters that are not allowed.", param=_printable(name)
-            )
-    return {name: value for name, value in values.items() if value is not None}
+        return parse(body.file.read())
+    if kind == "multipart/form-data":
+        parts = multipart.read(body.content_type, body.file)
+        return _clean_values({name: _structured(name, value) for name, value in parts.items()})
+    raise HTTPException(415, "Send the parameters as multipart/form-data or as application/json.")
 
 
-def _json(file: IO[bytes]) -> dict[str, Any]:
-    raw = file.read()
+def parse(raw: bytes) -> dict[str, Any]:
+    """One JSON object, as `read` takes it. Raises InvalidRequest."""
     if _marks(raw) > MOST_JSON_MARKS:
         raise InvalidRequest(f"The JSON body of your request {_TOO_MANY}")
     try:
@@ -86,7 +78,16 @@ def _json(file: IO[bytes]) -> dict[str, Any]:
         raise InvalidRequest("We could not parse the JSON body of your request.") from None
     if not isinstance(values, dict):
         raise InvalidRequest("The JSON body of your request must be an object.")
-    return cast("dict[str, Any]", values)
+    return _clean_values(cast("dict[str, Any]", values))
+
+
+def _clean_values(values: dict[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
+        if not _clean([name, value]):
+            raise InvalidRequest(
+                f"'{_printable(name)}' contains characters that are not allowed.", param=_printable(name)
+            )
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _marks(raw: bytes) -> int:

@@ -65,3 +65,20 @@ def identify_for_any_tenant(connection: Connection, key: str, peppers: Mapping[s
     if row is None:
         return None
     return Caller(tenants_of.tenant(row), row[api_keys.c.id], tuple(row[api_keys.c.scopes]))
+
+
+def caller(connection: Connection, tenant_id: UUID, key_id: UUID) -> Caller | None:
+    """Whoever asked for something that is still being done: None since the key was revoked or the tenant disabled.
+
+    An expired key is no reason to stop: keys expire while what they began goes on.
+    """
+    found = connection.execute(
+        sa.select(api_keys.c.id, api_keys.c.scopes, *tenants_of.COLUMNS)
+        .join(tenants, tenants.c.id == api_keys.c.tenant_id)
+        .where(api_keys.c.tenant_id == tenant_id, api_keys.c.id == key_id)
+        .where(api_keys.c.revoked_at.is_(None), tenants.c.disabled_at.is_(None))
+    )
+    row = found.mappings().one_or_none()
+    if row is None:
+        return None
+    return Caller(tenants_of.tenant(row), row[api_keys.c.id], tuple(row[api_keys.c.scopes]))
