@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from domain.video import Plan
+    from engines.footage import Footage
 
     Frames = NDArray[np.uint8]  # frames_THWC, RGB
     Mark = Callable[[Frames], Frames]
@@ -58,21 +59,24 @@ def encode(
     plan: Plan,
     folder: Path,
     on_frames: Callable[[int, int], None],
+    *,
     marks: Sequence[Mark] = (),
+    source: Footage | None = None,
 ) -> Drafts:
     """Pull `frames_THWC` chunks (uint8 RGB, plan.rendered) and write the plan's clip into `folder`.
 
-    Pulling happens in the calling thread, encoding in one of its own that lives as long as this call. Each mark is
-    drawn on every chunk before anything else sees it. Each frame is repeated until the clip runs at plan.fps;
-    frames beyond plan.rendered_frames are not asked for. `on_frames(done, plan.frames)` runs in the encoding
-    thread. Raises EncodeError, and whatever the chunks, a mark or `on_frames` raise; then no file is left behind
-    and the chunks, if they are a generator, are closed.
+    An extension begins with plan.source_frames of its source at the delivered size, encoded while the engine still
+    denoises. Pulling happens in the calling thread, encoding in one of its own that lives as long as this call. Each
+    mark is drawn on every chunk before anything else sees it. Each frame is repeated until the clip runs at plan.fps;
+    frames beyond plan.rendered_frames are not asked for. `on_frames(done, total)` counts shown frames, the source's
+    included, in the encoding thread. Raises EncodeError, FootageError, and whatever the chunks, a mark or
+    `on_frames` raise; then no file is left behind and the chunks, if they are a generator, are closed.
     """
     drafts = Drafts(folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg")
     channel: Channel[Frames] = Channel(QUEUED_CHUNKS)
     try:
         with ThreadPoolExecutor(1, "encode") as threads:
-            written = threads.submit(_write, channel, plan, drafts, on_frames)
+            written = threads.submit(_write, channel, plan, drafts, on_frames, source)
             try:
                 _feed(channel, chunks, plan, marks)
             except ChannelClosed:
@@ -115,11 +119,17 @@ def _checked(frames_THWC: Frames, plan: Plan) -> Frames:
     return frames_THWC
 
 
-def _write(channel: Channel[Frames], plan: Plan, drafts: Drafts, on_frames: Callable[[int, int], None]) -> None:
+def _write(
+    channel: Channel[Frames],
+    plan: Plan,
+    drafts: Drafts,
+    on_frames: Callable[[int, int], None],
+    source: Footage | None,
+) -> None:
     """The encoding thread: frames in, three files out."""
     try:
         stills = Stills(plan)
-        _write_video(channel, plan, drafts.video, stills, on_frames)
+        _write_video(_shown(channel, plan, source), plan, drafts.video, stills, on_frames)
         stills.write(drafts.thumbnail, drafts.spritesheet)
     except FFmpegError as error:
         raise EncodeError(f"the encoder failed: {error}") from error
@@ -128,27 +138,38 @@ def _write(channel: Channel[Frames], plan: Plan, drafts: Drafts, on_frames: Call
 
 
 def _write_video(
-    channel: Channel[Frames], plan: Plan, path: Path, stills: Stills, on_frames: Callable[[int, int], None]
+    pictures: Iterable[tuple[Frames, VideoFrame]],
+    plan: Plan,
+    path: Path,
+    stills: Stills,
+    on_frames: Callable[[int, int], None],
 ) -> None:
-    repeats = plan.fps // plan.rendered_fps
-    reformatter = VideoReformatter()
+    total = plan.source_frames + plan.frames
     # Fast start rewrites the file by its name, so the target is a real file.
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = _open_stream(container, plan)
-        for index, frame_HWC in enumerate(_frames(channel)):
+        for index, (frame_HWC, picture) in enumerate(pictures):
             stills.see(index, frame_HWC)
-            picture = _to_yuv(reformatter, frame_HWC, plan)
-            for shown in range(index * repeats, (index + 1) * repeats):
-                channel.check()
-                picture.pts = shown
-                container.mux(stream.encode(picture))
-                on_frames(shown + 1, plan.frames)
+            picture.pts = index
+            container.mux(stream.encode(picture))
+            on_frames(index + 1, total)
         container.mux(stream.encode(None))
 
 
-def _frames(channel: Channel[Frames]) -> Iterator[Frames]:
+def _shown(channel: Channel[Frames], plan: Plan, source: Footage | None) -> Iterator[tuple[Frames, VideoFrame]]:
+    """Every frame of the file in its order, as pixels and as the encoder takes it: the source's, then the engine's."""
+    reformatter = VideoReformatter()
+    if source is not None and plan.source_frames:
+        for frames_THWC in source.frames(plan.delivered, plan.fps, plan.source_frames):
+            for frame_HWC in frames_THWC:
+                channel.check()
+                yield frame_HWC, _to_yuv(reformatter, frame_HWC, plan)
     for frames_THWC in channel:
-        yield from frames_THWC
+        for frame_HWC in frames_THWC:
+            picture = _to_yuv(reformatter, frame_HWC, plan)
+            for _ in range(plan.fps // plan.rendered_fps):
+                channel.check()
+                yield frame_HWC, picture
 
 
 def _open_stream(container: OutputContainer, plan: Plan) -> VideoStream:

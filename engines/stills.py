@@ -25,7 +25,7 @@ SHEET_TILES = 100
 class SheetLayout:
     """Where each tile of a sprite sheet comes from: row by row, left to right, no gaps.
 
-    `frames[i]` is the rendered frame in tile i; it stands for the i-th of len(frames) equal parts of the clip.
+    `frames[i]` is the shown frame in tile i; it stands for the i-th of len(frames) equal parts of the clip.
     """
 
     tile: Size
@@ -41,10 +41,11 @@ def fit(size: Size, edge: int) -> Size:
 
 
 def sheet_layout(plan: Plan) -> SheetLayout:
-    """Layout of the plan's sprite sheet: at most 10 x 10 tiles, evenly spaced over the clip."""
-    tiles = min(SHEET_TILES, plan.rendered_frames)
+    """Layout of the plan's sprite sheet: at most 10 x 10 tiles, evenly spaced over the whole delivered clip."""
+    shown = plan.source_frames + plan.frames
+    tiles = min(SHEET_TILES, shown * plan.rendered_fps // plan.fps)
     columns = min(SHEET_COLUMNS, tiles)
-    frames = tuple(index * plan.rendered_frames // tiles for index in range(tiles))
+    frames = tuple(index * shown // tiles for index in range(tiles))
     return SheetLayout(fit(plan.delivered, TILE_EDGE), columns, -(-tiles // columns), frames)
 
 
@@ -53,7 +54,7 @@ class Stills:
 
     def __init__(self, plan: Plan) -> None:
         self._thumbnail_size = fit(plan.delivered, THUMBNAIL_EDGE)
-        self._thumbnail_frame = plan.rendered_frames // 3
+        self._thumbnail_frame = (plan.source_frames + plan.frames) // 3
         self._layout = sheet_layout(plan)
         self._tiles = {frame: tile for tile, frame in enumerate(self._layout.frames)}
         tile = self._layout.tile
@@ -61,7 +62,7 @@ class Stills:
         self._thumbnail: Image.Image | None = None
 
     def see(self, index: int, frame_HWC: NDArray[np.uint8]) -> None:
-        """Take from rendered frame `index` whatever the pictures need of it."""
+        """Take from shown frame `index` whatever the pictures need of it."""
         if index == self._thumbnail_frame:
             self._thumbnail = _resized(frame_HWC, self._thumbnail_size)
         if index in self._tiles:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import av
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from domain.video import Plan, Size
+from domain.video import Operation, Plan, Size
 from engines.encode import EncodeError, encode
+from engines.footage import Footage, FootageError
 from engines.protocol import Interrupted
 from engines.stills import sheet_layout
 
@@ -159,7 +161,7 @@ def test_the_sprite_sheet_follows_its_layout(tmp_path: Path) -> None:
     for tile, frame in enumerate(layout.frames):
         row, column = divmod(tile, layout.columns)
         middle = sheet_HWC[int((row + 0.5) * layout.tile.height), int((column + 0.5) * layout.tile.width)]
-        assert middle.mean() == pytest.approx(frame * 10, abs=4)
+        assert middle.mean() == pytest.approx(frame // 3 * 10, abs=4)
 
 
 def test_a_long_clips_sheet_has_a_hundred_evenly_spaced_tiles() -> None:
@@ -299,3 +301,32 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     two = encode(list(grey_steps(plan)[:, None]), plan, tmp_path / "b", ignore)
     for first, second in [(one.video, two.video), (one.thumbnail, two.thumbnail), (one.spritesheet, two.spritesheet)]:
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_extension_begins_with_its_source_at_the_delivered_size(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    original = encode([grey_steps(a_plan(seconds=2))], a_plan(seconds=2), tmp_path / "source", ignore)
+    plan = replace(a_plan(), operation=Operation.EXTEND, source_clip="inputs/x", source_seconds=2.0)
+    counted: list[tuple[int, int]] = []
+    drafts = encode(
+        [bars(plan, 8)],
+        plan,
+        tmp_path,
+        lambda done, total: counted.append((done, total)),
+        source=Footage(original.video),
+    )
+    with av.open(str(drafts.video)) as container:
+        levels = [frame.to_ndarray(format="gray").mean() for frame in container.decode(video=0)]
+    assert len(levels) == plan.source_frames + plan.frames == 72
+    assert levels[45] == pytest.approx(levels[42] + 2, abs=12), "the source goes on to its end"
+    assert np.std(levels[48:]) < 1, "then the engine's bars follow"
+    assert counted[-1] == (72, 72)
+    assert sheet_layout(plan).frames[-1] > 48
+
+
+def test_a_source_that_cannot_be_read_leaves_no_file(tmp_path: Path) -> None:
+    plan = replace(a_plan(), operation=Operation.EXTEND, source_clip="inputs/x", source_seconds=2.0)
+    (tmp_path / "broken.mp4").write_bytes(b"no clip")
+    with pytest.raises(FootageError):
+        encode([bars(plan, 8)], plan, tmp_path, ignore, source=Footage(tmp_path / "broken.mp4"))
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.mp4"]
