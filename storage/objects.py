@@ -95,6 +95,11 @@ class ObjectStore:
             else:
                 self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
+    def copy(self, source: str, key: str) -> None:
+        """Store an object a second time; its bytes stay inside the store."""
+        with _refusals():
+            self._client.copy_object(Bucket=self.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": source})
+
     def get(self, key: str, first: int | None = None, last: int | None = None) -> Download:
         """Read an object, or its bytes from `first` to `last` inclusive."""
         part = {} if first is None else {"Range": f"bytes={first}-{'' if last is None else last}"}

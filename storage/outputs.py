@@ -79,11 +79,20 @@ def register_input(connection: Connection, tenant_id: UUID, video_id: UUID, name
 
 
 def adopt_input(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
-    """The video exists now: keep its input until the video's end."""
+    """The video exists now: keep its inputs as long as its result, or until it fails."""
     connection.execute(
         sa.update(objects)
         .where(objects.c.tenant_id == tenant_id, objects.c.video_id == video_id, objects.c.purpose == "input")
         .values(doomed_at=None)
+    )
+
+
+def abandon_inputs(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
+    """The video will never exist: leave its inputs to the sweeper at once."""
+    connection.execute(
+        sa.update(objects)
+        .where(objects.c.tenant_id == tenant_id, objects.c.video_id == video_id, objects.c.purpose == "input")
+        .values(doomed_at=NOW)
     )
 
 

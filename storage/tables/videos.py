@@ -53,8 +53,11 @@ videos = Table(
     text("error_code", null=True),
     text("error_message", null=True),
     Column("retry_of", sa.Uuid),
+    text("operation", default="create"),  # create, remix, edit, extend
+    Column("source_id", sa.Uuid),  # the video that this one was made from; may be deleted
     of_tenant(),
     ForeignKeyConstraint(["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"]),
+    ForeignKeyConstraint(["tenant_id", "source_id"], ["videos.tenant_id", "videos.id"]),
     UniqueConstraint("tenant_id", "id"),
 )
 
@@ -71,6 +74,7 @@ Index(
 Index("videos_leased", videos.c.claimed_at, postgresql_where=sa.text(LEASED))
 Index("videos_by_tenant", videos.c.tenant_id, videos.c.id, postgresql_where=sa.text("deleted_at IS NULL"))
 Index("videos_deadline", videos.c.queue_deadline, postgresql_where=sa.text(LIVING))
+Index("videos_by_source", videos.c.source_id, postgresql_where=sa.text("source_id IS NOT NULL"))
 Index("videos_expiry", videos.c.expires_at, postgresql_where=sa.text("deleted_at IS NULL AND expires_at IS NOT NULL"))
 
 Index(

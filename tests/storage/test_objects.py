@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from domain.errors import Unavailable
+from domain.errors import NotFound, Unavailable
 from storage.objects import ObjectStore
 from tests.fixtures.receiver import raw_server
 
@@ -20,3 +20,12 @@ def test_an_object_that_breaks_off_half_way_is_unavailable() -> None:
         store = ObjectStore(f"http://127.0.0.1:{there.port}", "key", "secret", "bucket")
         with pytest.raises(Unavailable):
             store.read("some/key")
+
+
+def test_a_copy_outlives_its_source(object_store: ObjectStore) -> None:
+    object_store.put("copies/source", b"a clip", "video/mp4")
+    object_store.copy("copies/source", "copies/copy")
+    object_store.delete(["copies/source"])
+    assert object_store.read("copies/copy") == b"a clip"
+    with pytest.raises(NotFound):
+        object_store.copy("copies/source", "copies/other")
