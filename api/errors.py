@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from domain.errors import Conflict, Failure, InvalidRequest, NotFound, QuotaExceeded, Unavailable
+from domain.errors import Conflict, Failure, InFlight, InvalidRequest, NotFound, QuotaExceeded, Unavailable
 from storage.outages import OUTAGES
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ _ANSWERS: dict[type[Failure], _Answer] = {
     InvalidApiKey: _Answer(401, "invalid_request_error", {"www-authenticate": "Bearer"}),
     NotFound: _Answer(404, "invalid_request_error", {}),
     Conflict: _Answer(409, "invalid_request_error", _NEVER_AGAIN),
+    InFlight: _Answer(409, "invalid_request_error", {"retry-after": "1"}),
     QuotaExceeded: _Answer(429, "insufficient_quota", _NEVER_AGAIN),
     Unavailable: _Answer(503, "server_error", _LATER),
 }
@@ -91,17 +92,21 @@ def unexpected() -> JSONResponse:
     return body(500, "The server had an error while processing your request. Sorry about that!", kind="server_error")
 
 
-async def _failure(_request: Request, error: Exception) -> JSONResponse:
-    failure = cast("Failure", error)
-    answer = next((_ANSWERS[kind] for kind in type(failure).__mro__ if kind in _ANSWERS), _OURS)
+def answer(failure: Failure) -> JSONResponse:
+    """A refusal as its answer."""
+    shape = next((_ANSWERS[kind] for kind in type(failure).__mro__ if kind in _ANSWERS), _OURS)
     return body(
-        answer.status,
+        shape.status,
         failure.message,
-        kind=answer.type,
+        kind=shape.type,
         param=failure.param,
         code=failure.code,
-        headers=answer.headers,
+        headers=shape.headers,
     )
+
+
+async def _failure(_request: Request, error: Exception) -> JSONResponse:
+    return answer(cast("Failure", error))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from api import inputs, parameters
+from api.idempotency import Attempt, Made
 from api.services import Services
 from domain import catalogue, ids
 from domain.catalogue import Model
-from domain.errors import PromptBlocked
+from domain.errors import NotFound, PromptBlocked
 from domain.lifecycle import Stage
 from domain.video import Request
 from moderation import prompts
@@ -33,8 +34,30 @@ class Errand:
     note: Callable[[Connection, UUID], None]
 
 
-def submit(served: Services, caller: Caller, values: dict[str, Any], *, errand: Errand | None = None) -> Video:
-    """Check, plan, price, screen by rules, store. Raises the refusals of `domain.errors`."""
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A video as it is now, and whether an earlier try of the same request made it."""
+
+    video: Video
+    made: Made
+
+
+def submit(
+    served: Services,
+    caller: Caller,
+    values: dict[str, Any],
+    *,
+    attempt: Attempt | None = None,
+    errand: Errand | None = None,
+) -> Submitted:
+    """Check, plan, price, screen by rules, store; or find what an earlier try of the same request stored.
+
+    Raises the refusals of `domain.errors`.
+    """
+    made = None if attempt is None else attempt.recall(served)
+    if made is not None:
+        with served.database.transaction(caller.tenant_id) as connection:
+            return Submitted(_current(connection, caller, made), made)
     parameters.check_names(values)
     model = served.catalogue.find(parameters.model_name(values))
     request = parameters.request(values, model)
@@ -48,10 +71,11 @@ def submit(served: Services, caller: Caller, values: dict[str, Any], *, errand: 
     new = _planned(served, caller, model, request, video_id)
     if errand is not None:
         new = replace(new, priority=new.priority + errand.priority, queue_seconds=errand.queue_seconds)
-    video = _remember(served, caller, new, errand)
-    served.ringer.want(Stage.SCREEN)
-    served.metrics.created(model.name)
-    return video
+    submitted = _remember(served, caller, new, attempt, errand)
+    if not submitted.made.replayed:
+        served.ringer.want(Stage.SCREEN)
+        served.metrics.created(model.name)
+    return submitted
 
 
 def refuse_blocked(prompt: str) -> None:
@@ -74,15 +98,33 @@ def _planned(served: Services, caller: Caller, model: Model, request: Request, v
     )
 
 
-def _remember(served: Services, caller: Caller, new: NewVideo, errand: Errand | None) -> Video:
+def _remember(
+    served: Services, caller: Caller, new: NewVideo, attempt: Attempt | None, errand: Errand | None
+) -> Submitted:
     """One transaction: the video with all that belongs to it, or nothing."""
     with served.database.transaction(caller.tenant_id) as connection:
-        if errand is not None:
-            errand.note(connection, new.id)
-        videos.create(connection, caller.tenant_id, new)
-        if new.request.first_frame is not None:
-            outputs.adopt_input(connection, caller.tenant_id, new.id)
-        video = videos.find(connection, caller.tenant_id, new.id)
+
+        def make() -> str:
+            return _store(connection, caller, new, errand)
+
+        made = Made(make(), replayed=False) if attempt is None else attempt.once(connection, make)
+        if made.replayed:
+            outputs.abandon_inputs(connection, caller.tenant_id, new.id)
+        return Submitted(_current(connection, caller, made), made)
+
+
+def _store(connection: Connection, caller: Caller, new: NewVideo, errand: Errand | None) -> str:
+    if errand is not None:
+        errand.note(connection, new.id)
+    videos.create(connection, caller.tenant_id, new)
+    if new.request.first_frame is not None:
+        outputs.adopt_input(connection, caller.tenant_id, new.id)
+    return ids.public(ids.Kind.VIDEO, new.id)
+
+
+def _current(connection: Connection, caller: Caller, made: Made) -> Video:
+    """Raises NotFound if it was deleted since."""
+    video = videos.find(connection, caller.tenant_id, ids.parse(ids.Kind.VIDEO, made.resource))
     if video is None:
-        raise RuntimeError("a video vanished inside the transaction that created it")
+        raise NotFound("The video that this request made was deleted.", code="video_not_found")
     return video

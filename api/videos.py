@@ -12,6 +12,7 @@ from api import bodies, schemas
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.estimates import Estimate
+from api.idempotency import Retrying, attempt
 from api.openapi import CREATE_BODY, FAILURES
 from api.paths import VIDEO
 from api.services import Services
@@ -31,10 +32,14 @@ router = APIRouter(prefix="/v1", tags=["videos"], responses=FAILURES)
 
 
 @router.post("/videos", openapi_extra=CREATE_BODY)
-def create_video(served: Served, caller: Authenticated, body: Received, response: Response) -> schemas.Video:
+def create_video(
+    retry: Retrying, served: Served, caller: Authenticated, body: Received, response: Response
+) -> schemas.Video:
     """Accept a video. It is stored and paid for when this answers; the work follows."""
-    video = submit(served, caller, bodies.read(body))
-    return _with_estimate(served, video, response)
+    values = bodies.read(body)
+    submitted = submit(served, caller, values, attempt=attempt(retry, caller, values))
+    submitted.made.tell(response)
+    return _with_estimate(served, submitted.video, response)
 
 
 @router.get("/videos")

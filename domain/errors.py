@@ -5,13 +5,17 @@ Failure
 │   └── PromptBlocked     the rules refuse the prompt (400, sentinel_block)
 ├── NotFound              no such thing for this tenant (404)
 ├── Conflict              the thing is in the wrong state for this (409)
-├── QuotaExceeded         the tenant's limit is reached (429)
+│   └── InFlight          the same request is being worked on (409; may be tried again)
+├── QuotaExceeded         the tenant's limit is reached (429, insufficient_quota)
+├── RateLimited           the tenant asks too often (429, rate_limit_exceeded)
 └── Unavailable           a part that we need does not answer (503)
 
 `api/errors.py` maps each class to its HTTP answer.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 
 class Failure(Exception):
@@ -50,10 +54,30 @@ class Conflict(Failure):
     code = "conflict"
 
 
+class InFlight(Conflict):
+    """The first request with this key is not answered yet; trying again shortly finds its result."""
+
+    code = "idempotency_in_flight"
+
+
 class QuotaExceeded(Failure):
-    """The tenant's limit is reached."""
+    """The tenant's limit is reached. `clears_at`: when there is room again, if time alone makes it."""
 
     code = "insufficient_quota"
+
+    def __init__(self, message: str, *, clears_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.clears_at = clears_at
+
+
+class RateLimited(Failure):
+    """The tenant asks too often; after so many seconds the same request is within the limit."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(Failure):

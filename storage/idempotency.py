@@ -1,0 +1,170 @@
+"""What creating requests made, so that a repetition of one finds it instead of making it again.
+
+Two ways to tell that a request is a repetition: its client named it (`Idempotency-Key`), or its client counts its
+retries and sends the same again. The locks here are the first of a transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import array, insert
+
+from storage.tables import NOW, idempotency_keys, submissions
+
+KEY_TIME = timedelta(hours=24)
+MOST_COUNT = 100  # of the retries of one request
+RETRY_TIME = timedelta(seconds=120)  # an older resource is no longer what a counted retry asks for
+SUBMISSION_TIME = timedelta(minutes=10)  # the slowest upload is over by then
+# The time of the statement: only a stable time can be looked up in an index.
+_TICK = sa.func.statement_timestamp(type_=sa.TIMESTAMP(timezone=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a key stands for."""
+
+    fingerprint: bytes
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A request of a client that counts its retries: `count` is 0 for the first, `age` how long it is with us."""
+
+    key_id: UUID
+    fingerprint: bytes
+    count: int
+    age: timedelta
+
+
+def lock_key(connection: Connection, tenant_id: UUID, key: str) -> bool:
+    """Keep the key until commit. False while another transaction has it."""
+    lock = sa.func.pg_try_advisory_xact_lock(_number(f"kinema key {tenant_id} {key}"))
+    return bool(connection.scalar(sa.select(lock)))
+
+
+def find_key(connection: Connection, tenant_id: UUID, key: str) -> Named | None:
+    """What the key stands for; None if it is new, or was forgotten."""
+    row = connection.execute(
+        sa.select(idempotency_keys.c.fingerprint, idempotency_keys.c.resource).where(
+            idempotency_keys.c.tenant_id == tenant_id,
+            idempotency_keys.c.key == key,
+            idempotency_keys.c.expires_at > NOW,
+        )
+    ).one_or_none()
+    return None if row is None else Named(row.fingerprint, row.resource)
+
+
+def remember_key(connection: Connection, tenant_id: UUID, key: str, named: Named) -> None:
+    """Let the key stand for the resource from now on. The caller holds its lock."""
+    values = {
+        "fingerprint": named.fingerprint,
+        "resource": named.resource,
+        "created_at": NOW,
+        "expires_at": NOW + KEY_TIME,
+    }
+    row = insert(idempotency_keys).values(tenant_id=tenant_id, key=key, **values)
+    # What may be there is past its time and not swept yet.
+    connection.execute(row.on_conflict_do_update(index_elements=["tenant_id", "key"], set_=values))
+
+
+def lock_alike(connection: Connection, tenant_id: UUID, request: Counted) -> None:
+    """Put originals and retries of one fingerprint in order until commit; originals pass each other."""
+    name = f"kinema submission {tenant_id} {request.key_id} {request.fingerprint.hex()}"
+    lock = sa.func.pg_advisory_xact_lock if request.count else sa.func.pg_advisory_xact_lock_shared
+    connection.execute(sa.select(lock(_number(name))))
+
+
+def adopt(connection: Connection, tenant_id: UUID, request: Counted) -> str | None:
+    """The resource that an earlier try of this request made, noted as answered to this one too. None: make it.
+
+    A retry asks for what was made a short time ago and nobody knows of. An original asks for what only retries were
+    answered with, and that was made after it came: its own retry was faster. The lock is held.
+    """
+    counts = submissions.c.counts
+    if request.count:
+        theirs = submissions.c.created_at > NOW - RETRY_TIME
+    else:
+        theirs = submissions.c.created_at > NOW - request.age
+    found = (
+        sa.select(submissions.c.resource)
+        .where(
+            submissions.c.tenant_id == tenant_id,
+            submissions.c.key_id == request.key_id,
+            submissions.c.fingerprint == request.fingerprint,
+            submissions.c.retrieved_at.is_(None),
+            _lacks(request.count),
+            theirs,
+        )
+        # Of several, the one that this client most likely made: its retries come in order.
+        .order_by(
+            sa.not_(_small(request.count) > sa.all_(counts)),
+            _small(request.count - 1) != sa.all_(counts),
+            submissions.c.created_at,
+        )
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return connection.scalar(
+        sa.update(submissions)
+        .where(submissions.c.tenant_id == tenant_id, submissions.c.resource == found)
+        .values(counts=sa.func.array_append(counts, _small(request.count)))
+        .returning(submissions.c.resource)
+    )
+
+
+def remember(connection: Connection, tenant_id: UUID, request: Counted, resource: str) -> None:
+    """Note what was made for the request. The lock is held."""
+    connection.execute(
+        sa.insert(submissions).values(
+            tenant_id=tenant_id,
+            key_id=request.key_id,
+            fingerprint=request.fingerprint,
+            resource=resource,
+            counts=array([request.count], type_=sa.SmallInteger),
+        )
+    )
+
+
+def retrieved(connection: Connection, tenant_id: UUID, resource: str) -> None:
+    """Somebody asked for it by its id: no retry may be answered with it any more."""
+    connection.execute(
+        sa.update(submissions)
+        .where(
+            submissions.c.tenant_id == tenant_id,
+            submissions.c.resource == resource,
+            submissions.c.retrieved_at.is_(None),
+        )
+        .values(retrieved_at=NOW)
+    )
+
+
+def drop_old_for_any_tenant(connection: Connection, limit: int) -> None:
+    """Forget up to `limit` keys and as many submissions that are past their time."""
+    keys = sa.tuple_(idempotency_keys.c.tenant_id, idempotency_keys.c.key)
+    over = sa.select(idempotency_keys.c.tenant_id, idempotency_keys.c.key).where(idempotency_keys.c.expires_at < _TICK)
+    connection.execute(sa.delete(idempotency_keys).where(keys.in_(over.limit(limit).with_for_update(skip_locked=True))))
+    rows = sa.tuple_(submissions.c.tenant_id, submissions.c.resource)
+    old = sa.select(submissions.c.tenant_id, submissions.c.resource).where(
+        submissions.c.created_at < _TICK - SUBMISSION_TIME
+    )
+    connection.execute(sa.delete(submissions).where(rows.in_(old.limit(limit).with_for_update(skip_locked=True))))
+
+
+def _number(name: str) -> sa.ColumnElement[int]:
+    return sa.func.hashtextextended(name, 0, type_=sa.BigInteger)
+
+
+def _lacks(count: int) -> sa.ColumnElement[bool]:
+    """Not answered to this count; for an original, answered to retries only, which is the same."""
+    return _small(count) != sa.all_(submissions.c.counts)
+
+
+def _small(number: int) -> sa.ColumnElement[int]:
+    return sa.literal(number, sa.SmallInteger)
