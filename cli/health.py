@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 when it does; 1 with one sentence on stderr."""
     try:
-        CHECKS[options.role](settings.load())
+        CHECKS[options.role](settings.load(needs=NEEDS.get(options.role, ())))
     except (Ill, InvalidSettings) as error:
         print(error, file=sys.stderr)
         return 1
@@ -76,6 +76,9 @@ CHECKS: dict[str, Callable[[Settings], None]] = {
     "moderator": moderator,
     "worker": worker,
 }
+
+
+NEEDS = {"dispatcher": ("database_url",), "worker": ("database_url",)}
 
 
 def _database(loaded: Settings) -> Database:

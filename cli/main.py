@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
+from runtime.settings import InvalidSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -44,7 +46,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command that the first argument names; its exit status, 2 for a command that does not exist."""
+    """Runs the command that the first argument names; its exit status; 2 if there is none, or for bad settings."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in {"-h", "--help"}:
         print(contents())
@@ -56,7 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module = cast("Module", import_module(command.module))
     parser = argparse.ArgumentParser(prog=f"kinema {name}", description=command.summary)
     module.configure(parser)
-    return module.run(parser.parse_args(rest))
+    try:
+        return module.run(parser.parse_args(rest))
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 def contents() -> str:

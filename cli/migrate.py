@@ -17,7 +17,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> int:
     """0 when the schema is current; 2 when no owner is configured."""
-    loaded = settings.load()
+    loaded = settings.load(needs=settings.NEEDS["migrate"])
     if not loaded.owner_database_url:
         print("Set KINEMA_OWNER_DATABASE_URL: only the owner of the database may change its schema.", file=sys.stderr)
         return 2

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cli.serve import needs
 from infra.embedded.process import Program
+from runtime import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 GRACE_SECONDS = 12.0  # with the servers' 5 s this stays below the 20 s in which everything must stop
@@ -64,13 +66,20 @@ def _program(row: Row, number: int, threads: Mapping[str, str], around: Surround
         name=name,
         group=row.name,
         argv=(sys.executable, "-m", "cli.main", *row.arguments),
-        env={**around.environment, **_trusted(row, around.signing), **(threads if row.torch else {})},
+        env={**_needed(row, around.environment), **_trusted(row, around.signing), **(threads if row.torch else {})},
         log=around.data / "logs" / f"{name}.log",
         cwd=ROOT,
         ready=None if row.health is None else partial(answers, around.ports[row.health[0]], row.health[1]),
         ready_within=60.0,
         grace=GRACE_SECONDS,
     )
+
+
+def _needed(row: Row, environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the secrets that the row's process does not use."""
+    _, role, *rest = row.arguments
+    withheld = settings.withheld(needs(role, rest[-1] if rest else None))
+    return {name: value for name, value in environment.items() if name not in withheld}
 
 
 def _trusted(row: Row, signing: Mapping[str, str]) -> dict[str, str]:

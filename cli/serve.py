@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from runtime import logs, settings
-from runtime.settings import InvalidSettings, Settings
+from runtime.settings import Settings
 
 ROLES = ("api", "dispatcher", "moderator", "worker")
 
@@ -21,18 +21,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serves until SIGTERM; 2 with one sentence on stderr for settings that cannot work."""
-    try:
-        loaded = settings.load()
-    except InvalidSettings as error:
-        print(error, file=sys.stderr)
-        return 2
-    logs.configure(loaded.log_level)
+    """Serves until SIGTERM; 2 with one sentence on stderr for a worker of nothing. Raises InvalidSettings."""
     if options.role == "worker" and not options.queue:
         print("A worker needs --queue, for example --queue render.small.", file=sys.stderr)
         return 2
+    loaded = settings.load(needs=needs(options.role, options.queue))
+    logs.configure(loaded.log_level)
     _serve(options, loaded)
     return 0
+
+
+def needs(role: str, queues: str | None) -> frozenset[str]:
+    """The settings that a process cannot do without."""
+    return settings.needs_of((queues or "").split(",")) if role == "worker" else settings.NEEDS[role]
 
 
 def _serve(options: argparse.Namespace, loaded: Settings) -> None:

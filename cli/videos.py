@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0; 1 with one sentence on stderr when the video is not held; 2 without an id where one is needed."""
-    with closing(Database(settings.load().database_url, pool_size=1)) as database:
+    with closing(Database(settings.load(needs=settings.NEEDS["operate"]).database_url, pool_size=1)) as database:
         if options.action == "held":
             return _list(database, as_json=options.json)
         try:

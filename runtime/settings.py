@@ -81,6 +81,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.env not in {"development", "production"}:
             raise InvalidSettings("KINEMA_ENV must be development or production.")
+        if not all(self.peppers.values()):
+            raise InvalidSettings("KINEMA_KEY_PEPPERS names a pepper that is empty.")
         if any(len(key) != 32 for key in self.webhook_keys.values()):
             raise InvalidSettings("KINEMA_WEBHOOK_KEY and each of KINEMA_WEBHOOK_ENCRYPTION_KEYS must be 32 bytes.")
         if not 0 < self.beat_seconds * 2 <= self.lease_seconds:

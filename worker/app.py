@@ -20,7 +20,7 @@ from storage.hints import CONSUME_SECONDS, DELIVER, broker
 
 QUEUES_VARIABLE = "KINEMA_WORKER_QUEUES"  # set by the parent for its spawned children
 
-settings: Settings = load()
+settings: Settings = load(needs=())  # `kinema serve` has demanded what these queues need
 app: Celery = broker(settings.redis_url, CONSUME_SECONDS)
 app.conf.include = ["worker.tasks"]
 

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from cli.serve import needs
 from domain import catalogue
 from domain.lifecycle import Stage
+from runtime import settings
 from runtime.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[3]
@@ -160,6 +162,13 @@ def test_only_the_publisher_sees_the_signing_key_and_only_migrations_the_owner()
     assert [name for name in (*OURS, *ONE_SHOT) if service(name).get("secrets")] == ["io-worker"]
     owners = [name for name in (*OURS, *ONE_SHOT) if "KINEMA_OWNER_DATABASE_URL" in service(name)["environment"]]
     assert owners == ["migrations"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_is_given_the_secrets_that_it_needs_and_no_others(name: str) -> None:
+    _, _, role, *rest = service(name)["command"]
+    given = {secret for secret in settings.EVERYTHING if variable_of(secret) in service(name)["environment"]}
+    assert given == needs(role, rest[-1] if rest else None)
 
 
 def test_networks_let_out_the_deliverer_and_in_the_api() -> None:
