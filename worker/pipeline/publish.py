@@ -64,7 +64,7 @@ def _facts(process: Process, video: Video, rendering: Rendering, pulse: Pulse) -
         video_id=ids.public(ids.Kind.VIDEO, video.id),
         model=video.plan.model,
         checkpoint=rendering.checkpoint,
-        prompt_digest=prompt_digest(video.plan.prompt, process.settings.key_pepper.encode()),
+        prompt_digest=prompt_digest(video.plan.prompt, next(iter(process.settings.peppers.values()))),
         created_at=rendering.ended_at,
         first_frame=image,
     )
