@@ -72,7 +72,7 @@ def cancel_video(served: Served, caller: Authenticated, video_id: str) -> schema
         if video.state in TERMINAL - {State.CANCELLED}:
             raise Conflict("The video is finished; it can no longer be cancelled.", code="video_finished")
         if video.state in ACTIVE:
-            _cancel(connection, video, announce=True)
+            cancel(connection, video, announce=True)
             video = find(connection, caller.tenant_id, video_id)
     return schemas.video(video)
 
@@ -85,7 +85,7 @@ def delete_video(served: Served, caller: Authenticated, video_id: str) -> schema
         outputs.forget(connection, caller.tenant_id, video.id)
         videos.mark_deleted(connection, caller.tenant_id, video.id)
         if video.state in ACTIVE:
-            _cancel(connection, video, announce=False)
+            cancel(connection, video, announce=False)
     return schemas.DeletedVideo(id=video_id)
 
 
@@ -100,8 +100,8 @@ def find(connection: Connection, tenant_id: UUID, video_id: str, *, lock: bool =
     return video
 
 
-def _cancel(connection: Connection, video: Video, *, announce: bool) -> None:
-    """The row is locked, so state and fence are what was just read."""
+def cancel(connection: Connection, video: Video, *, announce: bool) -> None:
+    """Stop a living video whose row is locked, so that state and fence are what was just read."""
     change = Move(
         video.tenant_id,
         video.id,
