@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.video import Plan
+from engines.footage import Footage
 
 
 class Interrupted(Exception):
@@ -33,9 +34,18 @@ OnStep = Callable[[Step], None]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Pixels that steer a render. `first_frame_HWC` is uint8 RGB of any size; the engine fits it to the plan."""
+    """Pixels that steer a render, where the plan names them. Pictures are uint8 RGB of any size; the engine fits them.
+
+    `keyframes` are (second, picture) in the plan's order; `references` has one entry a shot, None for a shot without.
+    """
 
     first_frame_HWC: NDArray[np.uint8] | None = None
+    last_frame_HWC: NDArray[np.uint8] | None = None
+    keyframes: tuple[tuple[float, NDArray[np.uint8]], ...] = ()
+    mask_HW: NDArray[np.uint8] | None = None  # 255 is repainted, 0 is kept
+    references: tuple[NDArray[np.uint8] | None, ...] = ()
+    source: Footage | None = None  # what is edited, extended or remixed
+    characters: tuple[Footage, ...] = ()
 
 
 class Engine(Protocol):
