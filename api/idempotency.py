@@ -14,7 +14,7 @@ for `Retrying` first of all, so that the time of arrival is right, and then call
         made.tell(response)
         return find(made.resource)             # as it is now; what the loser of a race uploaded is swept
 
-`store` returns the public id of what it made. GETs of one thing call `storage.idempotency.retrieved`.
+`store` returns the public id of what it made. The GET of one thing calls `served.retrievals.note`.
 """
 
 from __future__ import annotations

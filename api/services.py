@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Self
 
 from api.callers import KeyRing
 from api.estimates import Estimates
 from api.gate import PATIENCE, Gate
 from api.metrics import Metrics
+from api.moderator import Moderator
 from api.probes import Probes
+from api.retrievals import Retrievals
 from domain import catalogue
 from domain.catalogue import Catalogue
 from runtime.settings import Settings
@@ -33,6 +36,9 @@ class Services:
     keys: KeyRing
     estimates: Estimates
     probes: Probes
+    moderator: Moderator
+    batch_wanted: Event  # set whenever a batch has something to do
+    retrievals: Retrievals
     metrics: Metrics
 
     @classmethod
@@ -59,6 +65,9 @@ class Services:
             keys=KeyRing(database, settings.peppers),
             estimates=Estimates(database),
             probes=Probes(database, objects, bell),
+            moderator=Moderator(settings.moderation_url, settings.moderation_timeout_seconds),
+            batch_wanted=Event(),
+            retrievals=Retrievals(),
             metrics=metrics,
         )
 
@@ -66,4 +75,5 @@ class Services:
         """Lets threads end and closes connections."""
         self.ringer.stop()
         self.probes.close()
+        self.moderator.close()
         self.database.close()

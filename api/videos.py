@@ -61,6 +61,7 @@ def retrieve_video(served: Served, caller: Authenticated, video_id: str, respons
     """One video; `openai-poll-after-ms` says when to ask again."""
     with served.database.transaction(caller.tenant_id) as connection:
         video = find(connection, caller.tenant_id, video_id)
+        served.retrievals.note(connection, caller.tenant_id, video_id, video.created_at)
     return _with_estimate(served, video, response)
 
 

@@ -101,11 +101,11 @@ def adopt(connection: Connection, tenant_id: UUID, request: Counted) -> str | No
             _lacks(request.count),
             theirs,
         )
-        # Of several, the one that this client most likely made: its retries come in order.
+        # Of several, the one that this client most likely made: its requests come in order, one at a time.
         .order_by(
             sa.not_(_small(request.count) > sa.all_(counts)),
             _small(request.count - 1) != sa.all_(counts),
-            submissions.c.created_at,
+            submissions.c.created_at.desc(),
         )
         .limit(1)
         .with_for_update(skip_locked=True)

@@ -17,7 +17,7 @@ from types import FrameType
 
 from domain.errors import Unavailable
 from runtime.settings import Settings
-from storage import housekeeping, leases, outputs, schedule, webhooks, workers
+from storage import delivery_log, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.outages import OUTAGES, is_away
@@ -27,6 +27,9 @@ from worker.store import open_store
 log = logging.getLogger(__name__)
 
 BATCH = 100
+FORGOTTEN = 5_000  # webhook messages at once
+LOG_SECONDS = 60.0  # between two looks at what is too old
+REQUESTS = 5_000  # remembered requests that are dropped at once: one a create, so there are many
 DELIVERERS = 32  # threads of one deliver worker
 AFTER_OUTAGE_SECONDS = 10.0  # workers renew their leases before anybody reaps
 
@@ -56,6 +59,8 @@ class Dispatcher:
             _Duty(settings.snapshot_seconds, self.take_snapshots),
             _Duty(settings.reap_seconds, self.expire),
             _Duty(settings.reap_seconds, self.sweep),
+            _Duty(LOG_SECONDS, self.forget_deliveries),
+            _Duty(settings.reap_seconds, self.forget_requests),
         ]
 
     def run(self, stop: threading.Event) -> None:
@@ -110,6 +115,16 @@ class Dispatcher:
         with self._database.transaction_for_any_tenant() as connection:
             outputs.swept_for_any_tenant(connection, keys)
 
+    def forget_requests(self) -> None:
+        """Drop what was remembered of creates, once no repetition of them can come any more."""
+        with self._database.transaction_for_any_tenant() as connection:
+            idempotency.drop_old_for_any_tenant(connection, REQUESTS)
+
+    def forget_deliveries(self) -> None:
+        """Drop webhook messages, deliveries and attempts that are older than their log is kept."""
+        with self._database.transaction_for_any_tenant() as connection:
+            delivery_log.forget_for_any_tenant(connection, FORGOTTEN)
+
     def beat(self) -> None:
         """Say that a dispatcher lives here."""
         with self._database.transaction_for_any_tenant() as connection:
@@ -120,7 +135,7 @@ class Dispatcher:
         with self._database.transaction_for_any_tenant() as connection:
             for queue in workers.queues_for_any_tenant(connection):
                 if queue == DELIVER:
-                    wanted[queue] = webhooks.due_for_any_tenant(connection, DELIVERERS)
+                    wanted[queue] = lanes.due_for_any_tenant(connection, DELIVERERS)
                 elif idle := workers.idle_for_any_tenant(connection, queue):
                     wanted[queue] = schedule.waiting_for_any_tenant(connection, queue, idle)
         return wanted
