@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import c2pa
 
-from moderation.manifest import ACTIONS, DISCLOSURE, NAMESPACE, Facts, ManifestError, disclosure_faults, ingredient
+from moderation.manifest import ACTIONS, DISCLOSURE, NAMESPACE, Facts, ManifestError, disclosure_faults, ingredients
 from moderation.manifest import manifest as manifest_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ class Notary:
 
     def _builder(self, facts: Facts, mime: str) -> c2pa.Builder:
         builder = c2pa.Builder(manifest_of(facts, mime, self._version), self._context())
-        if facts.first_frame:
-            builder.add_ingredient(ingredient(), facts.first_frame.mime, io.BytesIO(facts.first_frame.data))
+        for entry, described in ingredients(facts):
+            with _opened(entry.content) as content:
+                builder.add_ingredient(described, entry.mime, content)
         return builder
 
     def _context(self) -> c2pa.Context:
@@ -149,16 +150,16 @@ def _read(reader: c2pa.Reader) -> Verification:
     active: dict[str, Any] = report["manifests"][report["active_manifest"]]
     data: dict[str, dict[str, Any]] = {each["label"]: each["data"] for each in active.get("assertions", [])}
     faults = disclosure_faults(data[DISCLOSURE]) if DISCLOSURE in data else []
-    created = _created_action(data)
-    parameters: dict[str, Any] = created.get("parameters", {})
+    made = _making(data)
+    parameters: dict[str, Any] = made.get("parameters", {})
     generators: list[dict[str, Any]] = active.get("claim_generator_info", [])
     return Verification(
         state="invalid" if faults else _state(reader.get_validation_state()),
         problems=(*_failures(report), *(f"kinema.aiDisclosure: {fault}" for fault in faults)),
         signer=_text(active.get("signature_info", {}).get("common_name")),
         generator=_text(generators[0].get("name") if generators else None),
-        created_at=_text(created.get("when")),
-        digital_source_type=_text(created.get("digitalSourceType")),
+        created_at=_text(made.get("when")),
+        digital_source_type=_text(made.get("digitalSourceType")),
         video_id=_text(parameters.get(f"{NAMESPACE}.video")),
         model=_text(parameters.get(f"{NAMESPACE}.model")),
         ingredients=tuple(str(each.get("relationship")) for each in active.get("ingredients", [])),
@@ -169,10 +170,15 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _created_action(data: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _making(data: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The action that made the clip, from nothing or from its source."""
     actions: list[dict[str, Any]] = data.get(ACTIONS, {}).get("actions", [])
-    created = [each for each in actions if each.get("action") == "c2pa.created"]
-    return created[0] if created else {}
+    making = [each for each in actions if each.get("action") in {"c2pa.created", "c2pa.edited"}]
+    return making[0] if making else {}
+
+
+def _opened(content: bytes | Path) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
 def _failures(report: dict[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,16 @@ from PIL import Image
 
 from domain.video import Plan, Size
 from engines.encode import Drafts, encode
-from moderation.manifest import GENERATED, Facts, InputImage, ManifestError, disclosure_faults, manifest, prompt_digest
+from moderation.manifest import (
+    COMPOSED,
+    GENERATED,
+    Facts,
+    Input,
+    ManifestError,
+    disclosure_faults,
+    manifest,
+    prompt_digest,
+)
 from moderation.provenance import Notary, SignedFile, SigningError, verify
 from moderation.signing import Identity, development_identity, issue_leaf, issue_root, local_identity
 
@@ -60,9 +69,9 @@ def signed_drafts(drafts: Drafts, notary: Notary, tmp_path: Path) -> dict[str, S
     return {kind: notary.sign(source, tmp_path / source.name, facts()) for kind, source in sources.items()}
 
 
-def facts(first_frame: InputImage | None = None) -> Facts:
+def facts(*inputs: Input, source: Input | None = None) -> Facts:
     digest = prompt_digest("a red ball", b"key")
-    return Facts("video_1", "dit", "ab" * 32, digest, datetime(2026, 11, 1, 12, tzinfo=UTC), first_frame)
+    return Facts("video_1", "dit", "ab" * 32, digest, datetime(2026, 11, 1, 12, tzinfo=UTC), inputs, source)
 
 
 @pytest.fixture
@@ -176,12 +185,30 @@ def test_a_first_frame_becomes_an_input_of_the_created_action(
 ) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(picture, "PNG")
-    signed = notary.sign(drafts.video, tmp_path / "v.mp4", facts(InputImage(picture.getvalue(), "image/png")))
+    signed = notary.sign(drafts.video, tmp_path / "v.mp4", facts(Input("first-frame", "image/png", picture.getvalue())))
     found = verify(signed.path, "video/mp4", root_pem)
     assert (found.state, found.ingredients) == ("trusted", ("inputTo",))
     assert second_opinion(signed.path.read_bytes(), "video/mp4") == "trusted"
     [action] = assertion(report_of(signed.path, "video/mp4"), "c2pa.actions.v2")["data"]["actions"]
     assert len(action["parameters"]["ingredients"]) == 1
+
+
+def test_an_edit_opens_its_source_and_keeps_its_history(
+    drafts: Drafts, notary: Notary, root_pem: str, tmp_path: Path, second_opinion: Callable[[bytes, str], str]
+) -> None:
+    parent = notary.sign(drafts.video, tmp_path / "parent.mp4", facts())
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
+    shown = Input("last-frame", "image/png", picture.getvalue())
+    edited = facts(shown, source=Input("source", "video/mp4", parent.path))
+    signed = notary.sign(drafts.video, tmp_path / "v.mp4", edited)
+    found = verify(signed.path, "video/mp4", root_pem)
+    assert (found.state, found.ingredients) == ("trusted", ("parentOf", "inputTo")), found.problems
+    assert (found.digital_source_type, found.model) == (COMPOSED, "dit")
+    assert second_opinion(signed.path.read_bytes(), "video/mp4") == "trusted"
+    report = report_of(signed.path, "video/mp4")
+    opened, made = assertion(report, "c2pa.actions.v2")["data"]["actions"]
+    assert (opened["action"], made["action"]) == ("c2pa.opened", "c2pa.edited")
 
 
 def test_the_returned_digest_and_size_are_those_of_the_file(drafts: Drafts, notary: Notary, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from domain import ids
 from domain.errors import NotFound
 from domain.lifecycle import State
+from domain.video import Plan
 from moderation import frames
-from moderation.manifest import Facts, InputImage, prompt_digest
+from moderation.manifest import Facts, Input, prompt_digest
 from storage import outputs, verdicts, videos
 from storage.database import Connection
 from storage.outputs import CONTENT_TYPES, SUFFIXES, Kind, Output
@@ -38,7 +41,7 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
         verdict = frames.judge(drafts[Kind.VIDEO])
         if AFTER[verdict.action] is not State.COMPLETED:
             return Refused(AFTER[verdict.action], lambda connection: _remember(connection, lease, verdict))
-        files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering, pulse), pulse)
+        files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering, folder, pulse), pulse)
     if files is None:
         return Lost()
 
@@ -57,17 +60,35 @@ def _fetch(process: Process, lease: Lease, rendering: Rendering, folder: Path, p
     return paths
 
 
-def _facts(process: Process, video: Video, rendering: Rendering, pulse: Pulse) -> Facts:
-    key = video.plan.first_frame
-    image = None if key is None else InputImage(insist(pulse, partial(process.store.read, key)), "image/png")
+def _facts(process: Process, video: Video, rendering: Rendering, folder: Path, pulse: Pulse) -> Facts:
+    def fetched(name: str, key: str, mime: Literal["image/png", "video/mp4"]) -> Input:
+        path = folder / f"input.{name}"
+        insist(pulse, partial(process.store.fetch, key, path))
+        return Input(name, mime, path)
+
+    clip = video.plan.source_clip
     return Facts(
         video_id=ids.public(ids.Kind.VIDEO, video.id),
         model=video.plan.model,
         checkpoint=rendering.checkpoint,
         prompt_digest=prompt_digest(video.plan.prompt, next(iter(process.settings.peppers.values()))),
         created_at=rendering.ended_at,
-        first_frame=image,
+        inputs=tuple(fetched(*entry) for entry in _shown_to_the_model(video.plan)),
+        source=None if clip is None else fetched("source", clip, "video/mp4"),
+        source_is_generated=video.request.source is not None,
     )
+
+
+def _shown_to_the_model(plan: Plan) -> Iterator[tuple[str, str, Literal["image/png", "video/mp4"]]]:
+    """Name, key and type of each picture and clip that steered the render; a mask shows nothing."""
+    pictures = {"first-frame": plan.first_frame, "last-frame": plan.last_frame}
+    pictures |= {f"keyframe-{number}": frame.image for number, frame in enumerate(plan.keyframes, 1)}
+    pictures |= {f"shot-{number}": shot.reference for number, shot in enumerate(plan.shots, 1)}
+    for name, key in pictures.items():
+        if key is not None:
+            yield name, key, "image/png"
+    for number, key in enumerate(plan.characters, 1):
+        yield f"character-{number}", key, "video/mp4"
 
 
 def _sign_and_upload(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 
 from domain.errors import NotFound
 from domain.lifecycle import State
+from domain.video import Plan
 from engines.encode import Drafts, encode
-from engines.images import ImageError, decode_image
+from engines.footage import FootageError
+from engines.images import ImageError
 from engines.protocol import Conditions, Engine
 from storage import outputs
 from storage.outputs import Kind
@@ -17,8 +18,8 @@ from storage.schedule import Lease
 from storage.videos import Video
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Lost, Outcome
-from worker.patience import insist
 from worker.pipeline import uploads
+from worker.pipeline.conditions import gather
 from worker.process import Process
 
 
@@ -27,12 +28,12 @@ def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
     clock = _Clock()
     engine = process.engines.engine(video.plan.model)
     clock.lap("load")
-    try:
-        conditions = _conditions(process, video, pulse)
-    except (NotFound, ImageError):
-        return Failed("input_unreadable")
     with process.folder() as folder:
-        drafts = _draw(engine, video, conditions, pulse, folder)
+        try:
+            conditions = gather(process, video.plan, folder, pulse)
+            drafts = _draw(engine, video.plan, conditions, pulse, folder)
+        except (NotFound, ImageError, FootageError):
+            return Failed("input_unreadable")
         clock.lap("draw")
         if not _upload(process, lease, drafts, pulse):
             return Lost()
@@ -40,16 +41,11 @@ def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
     return Done(State.RENDERED, timings={**clock.laps, "checkpoint": engine.checkpoint})
 
 
-def _conditions(process: Process, video: Video, pulse: Pulse) -> Conditions:
-    if video.plan.first_frame is None:
-        return Conditions()
-    image = insist(pulse, partial(process.store.read, video.plan.first_frame))
-    return Conditions(first_frame_HWC=decode_image(image))
-
-
-def _draw(engine: Engine, video: Video, conditions: Conditions, pulse: Pulse, folder: Path) -> Drafts:
-    chunks = engine.render(video.plan, conditions, pulse.on_step)
-    return encode(chunks, video.plan, folder, lambda done, total: pulse.advance("encode", done, total))
+def _draw(engine: Engine, plan: Plan, conditions: Conditions, pulse: Pulse, folder: Path) -> Drafts:
+    chunks = engine.render(plan, conditions, pulse.on_step)
+    return encode(
+        chunks, plan, folder, lambda done, total: pulse.advance("encode", done, total), source=conditions.source
+    )
 
 
 def _upload(process: Process, lease: Lease, drafts: Drafts, pulse: Pulse) -> bool:
