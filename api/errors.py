@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -13,12 +15,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from domain.errors import Conflict, Failure, InFlight, InvalidRequest, NotFound, QuotaExceeded, Unavailable
+from domain.errors import Conflict, Failure, InFlight, InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from storage.outages import OUTAGES
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = "2"
+PATIENT_SECONDS = 120  # the SDKs wait no longer
 
 
 class ErrorDetail(BaseModel):
@@ -58,7 +61,8 @@ _ANSWERS: dict[type[Failure], _Answer] = {
     NotFound: _Answer(404, "invalid_request_error", {}),
     Conflict: _Answer(409, "invalid_request_error", _NEVER_AGAIN),
     InFlight: _Answer(409, "invalid_request_error", {"retry-after": "1"}),
-    QuotaExceeded: _Answer(429, "insufficient_quota", _NEVER_AGAIN),
+    QuotaExceeded: _Answer(429, "insufficient_quota", {}),
+    RateLimited: _Answer(429, "requests", {}),
     Unavailable: _Answer(503, "server_error", _LATER),
 }
 _OURS = _Answer(500, "server_error", {})
@@ -101,8 +105,26 @@ def answer(failure: Failure) -> JSONResponse:
         kind=shape.type,
         param=failure.param,
         code=failure.code,
-        headers=shape.headers,
+        headers={**shape.headers, **_waiting(failure)},
     )
+
+
+def _waiting(failure: Failure) -> Mapping[str, str]:
+    """When the same request may succeed, and not to try if that is too far away."""
+    match failure:
+        case RateLimited(retry_after_seconds=seconds):
+            return _retry_after(seconds)
+        case QuotaExceeded(clears_at=datetime() as clears_at):
+            seconds = max(0.0, (clears_at - datetime.now(UTC)).total_seconds())
+            return {**_retry_after(seconds), **(_NEVER_AGAIN if seconds > PATIENT_SECONDS else {})}
+        case QuotaExceeded():
+            return _NEVER_AGAIN
+        case _:
+            return {}
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
 
 
 async def _failure(_request: Request, error: Exception) -> JSONResponse:

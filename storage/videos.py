@@ -11,8 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
+from domain.ledger import Account, Amounts
 from domain.lifecycle import Stage, State
-from domain.video import FORGOTTEN, FORGOTTEN_REQUEST, Plan, Request
+from domain.video import FORGOTTEN, FORGOTTEN_REQUEST, Operation, Plan, Request
 from storage import ledger
 from storage.tables import CLAIMABLE, NOW, attempts, events, videos
 
@@ -42,6 +43,20 @@ class Video:
     expires_at: datetime | None
     error_code: str | None
     error_message: str | None
+    operation: Operation
+    source_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """One step back: how `id` came to be, and what became of it."""
+
+    id: UUID
+    model: str
+    operation: Operation
+    source_id: UUID | None
+    created_at: datetime
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,10 @@ _COLUMNS = (
     videos.c.expires_at,
     videos.c.error_code,
     videos.c.error_message,
+    videos.c.operation,
+    videos.c.source_id,
 )
+MOST_ANCESTORS = 100
 
 
 def create(connection: Connection, tenant_id: UUID, new: NewVideo) -> None:
@@ -118,13 +136,16 @@ def create(connection: Connection, tenant_id: UUID, new: NewVideo) -> None:
             plan=new.plan.to_json(),
             price_micros=new.price_micros,
             estimate_ms=new.estimate_ms,
+            operation=new.request.operation,
+            source_id=new.request.source,
             queue_deadline=NOW + timedelta(seconds=new.queue_seconds),
         )
     )
     connection.execute(
         sa.insert(events).values(tenant_id=tenant_id, video_id=new.id, seq=1, type=State.RECEIVED, data={})
     )
-    ledger.hold(connection, tenant_id, new.id, new.price_micros)
+    held = Amounts(new.price_micros, new.plan.seconds * 1000, new.estimate_ms)
+    ledger.hold(connection, tenant_id, new.id, held, Account(new.key_id, new.plan.model, new.request.metadata))
 
 
 def find(connection: Connection, tenant_id: UUID, video_id: UUID, *, lock: bool = False) -> Video | None:
@@ -166,6 +187,25 @@ def ahead(connection: Connection, tenant_id: UUID, video: Video, limit: int) -> 
         .subquery()
     )
     return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
+def ancestry(connection: Connection, tenant_id: UUID, video_id: UUID) -> tuple[Ancestor, ...]:
+    """The video itself, what it was made from, and so on back, at most MOST_ANCESTORS; deleted ones too."""
+    shown = (videos.c.id, videos.c.model, videos.c.operation, videos.c.source_id, videos.c.created_at)
+    deleted = videos.c.deleted_at.is_not(None).label("deleted")
+    line = (
+        sa.select(*shown, deleted, sa.literal(1).label("distance"))
+        .where(videos.c.tenant_id == tenant_id, videos.c.id == video_id)
+        .cte("line", recursive=True)
+    )
+    line = line.union_all(
+        sa.select(*shown, deleted, line.c.distance + 1).where(
+            videos.c.tenant_id == tenant_id, videos.c.id == line.c.source_id, line.c.distance < MOST_ANCESTORS
+        )
+    )
+    names = [column.name for column in (*shown, deleted)]
+    rows = connection.execute(sa.select(*(line.c[name] for name in names)).order_by(line.c.distance)).mappings()
+    return tuple(_ancestor(row) for row in rows)
 
 
 def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
@@ -224,5 +264,11 @@ def _video(row: RowMapping) -> Video:
         "state": State(row["state"]),
         "request": Request.from_json(row["request"]),
         "plan": Plan.from_json(row["plan"]),
+        "operation": Operation(row["operation"]),
     }
     return Video(**{**row, **typed})
+
+
+def _ancestor(row: RowMapping) -> Ancestor:
+    typed: dict[str, Any] = {"operation": Operation(row["operation"])}
+    return Ancestor(**{**row, **typed})

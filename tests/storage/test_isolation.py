@@ -42,7 +42,7 @@ def test_a_tenant_cannot_write_rows_of_another(world: World) -> None:
         world.database.transaction(mine) as connection,
     ):
         connection.execute(
-            sa.text("INSERT INTO quotas (tenant_id, limit_micros) VALUES (:tenant, 1)"), {"tenant": theirs}
+            sa.text("INSERT INTO tenant_sched (tenant_id, queue) VALUES (:tenant, 'screen')"), {"tenant": theirs}
         )
 
 
