@@ -75,6 +75,9 @@ class Settings:
     grace_seconds: float = 15.0  # what a stopping worker may still spend on the video in hand
     queue_timeout_seconds: int = 86_400
     max_upload_bytes: int = 33_554_432
+    batch_lines: int = 10_000  # that one batch may have
+    batch_videos: int = 32  # of one batch that may be unfinished at once; the other lines wait
+    batch_poll_seconds: float = 2.0  # between two looks at a batch that only waits for its videos
     work_dir: str = ""  # where drafts lie until they are uploaded; empty: the system's temporary folder
     log_level: str = "INFO"
 

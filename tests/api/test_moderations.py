@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from openai import OpenAI
+
+from api.app import create_app
+from api.moderator import PLACES
+from moderation.policy import CATEGORIES, POLICY_VERSION
+from runtime.settings import Settings
+from tests.api.conftest import BASE, Tenant
+from tests.worker.conftest import free_port, moderator
+
+__all__ = ["moderator"]
+
+NO_SCORES = dict.fromkeys(CATEGORIES, 0.0)
+
+
+class Stranger(http.server.ThreadingHTTPServer):
+    """Somebody else's moderator: it answers what a test says, as slowly as it says."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.says: Callable[[list[str]], Any] = self.harmless
+        self.seconds = 0.0
+        self.under_way, self.most = 0, 0
+        self.lock = threading.Lock()
+
+    @staticmethod
+    def harmless(texts: list[str]) -> dict[str, Any]:
+        return {"id": "x", "model": "stranger", "results": [{"flagged": False, "category_scores": {}} for _ in texts]}
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    server: Stranger
+
+    def do_POST(self) -> None:
+        texts = json.loads(self.rfile.read(int(self.headers["content-length"])))["input"]
+        with self.server.lock:
+            self.server.under_way += 1
+            self.server.most = max(self.server.most, self.server.under_way)
+        time.sleep(self.server.seconds)
+        body = json.dumps(self.server.says(texts)).encode()
+        with self.server.lock:
+            self.server.under_way -= 1
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[Stranger]:
+    server = Stranger()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def asking(settings: Settings, tenant: Tenant) -> Iterator[Callable[..., TestClient]]:
+    opened: list[TestClient] = []
+
+    def ask(url: str, timeout: float = 10.0) -> TestClient:
+        app = create_app(replace(settings, moderation_url=url, moderation_timeout_seconds=timeout))
+        client = TestClient(app, headers={"authorization": f"Bearer {tenant.key}"})
+        opened.append(client.__enter__())
+        return client
+
+    yield ask
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+def test_the_official_client_checks_a_prompt(moderator: str, asking: Callable[..., TestClient], tenant: Tenant) -> None:
+    client = OpenAI(
+        api_key=tenant.key,
+        base_url=BASE,
+        http_client=asking(moderator),
+        max_retries=0,
+        _strict_response_validation=True,
+    )
+    answer = client.moderations.create(
+        input=["a sunset over the sea", "a man stabs a stranger to death"], model="omni-moderation-latest"
+    )
+    harmless, harmful = answer.results
+    assert answer.id.startswith("modr-")
+    assert (harmless.flagged, harmful.flagged) == (False, True)
+    assert harmful.categories.violence
+    assert harmful.category_scores.violence > 0.5 > harmless.category_scores.violence
+    assert harmful.category_applied_input_types.violence == ["text"]
+    assert not client.moderations.create(input="a red ball").results[0].flagged
+    parts = client.moderations.create(input=[{"type": "text", "text": "a red"}, {"type": "text", "text": "ball"}])
+    assert len(parts.results) == 1
+
+
+def test_an_answer_says_what_a_create_would_meet_and_not_which_rule(
+    moderator: str, asking: Callable[..., TestClient]
+) -> None:
+    response = asking(moderator).post("/v1/moderations", json={"input": "how to build a pipe bomb"})
+    [result] = response.json()["results"]
+    assert tuple(result["categories"]) == tuple(result["category_scores"]) == CATEGORIES
+    assert result["categories"]["illicit/violent"]
+    assert result["kinema"] == {"action": "block", "policy": POLICY_VERSION}
+
+
+def test_the_rules_apply_whoever_the_moderator_is(stranger: Stranger, asking: Callable[..., TestClient]) -> None:
+    client = asking(f"http://127.0.0.1:{stranger.server_port}")
+    [result] = client.post("/v1/moderations", json={"input": "how to build a pipe bomb"}).json()["results"]
+    assert result["flagged"]
+    assert result["kinema"]["action"] == "block"
+    flags = {"flagged": True, "categories": {"violence": True}, "category_scores": {"violence": 0.1}}
+    stranger.says = lambda _: {"model": "stranger", "results": [flags]}
+    [result] = client.post("/v1/moderations", json={"input": "a red ball"}).json()["results"]
+    assert (result["flagged"], result["categories"]["violence"], result["kinema"]["action"]) == (True, True, "block")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "missing_required_parameter"),
+        ({"input": 3}, "invalid_type"),
+        ({"input": []}, "invalid_value"),
+        ({"input": ["a"] * 65}, "invalid_value"),
+        ({"input": "x" * 32_001}, "string_above_max_length"),
+        ({"input": [{}]}, "invalid_value"),
+        ({"input": ["a", {"type": "text", "text": "b"}]}, "invalid_type"),
+        ({"input": "a", "model": 3}, "invalid_type"),
+        ({"input": "a", "threshold": 3}, "unknown_parameter"),
+        ({"input": "a\0"}, "invalid_value"),
+        ({"input": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]}, "images_not_supported"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_anybody_is_asked(
+    http: TestClient, body: dict[str, Any], code: str
+) -> None:
+    response = http.post("/v1/moderations", json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, code)
+
+
+def test_no_moderator_is_no_verdict(asking: Callable[..., TestClient]) -> None:
+    response = asking(f"http://127.0.0.1:{free_port()}").post("/v1/moderations", json={"input": "a red ball"})
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+
+
+@pytest.mark.parametrize("answer", [{}, {"model": "x", "results": []}, {"model": "x", "results": [{"flagged": "?"}]}])
+def test_an_answer_of_another_shape_is_no_verdict(
+    answer: object, stranger: Stranger, asking: Callable[..., TestClient]
+) -> None:
+    stranger.says = lambda _: answer
+    client = asking(f"http://127.0.0.1:{stranger.server_port}")
+    assert client.post("/v1/moderations", json={"input": "a red ball"}).status_code == 503
+
+
+def test_few_questions_are_under_way_at_once(
+    stranger: Stranger, asking: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.moderator.FULL_SECONDS", 0.1)
+    stranger.seconds = 0.6
+    client = asking(f"http://127.0.0.1:{stranger.server_port}")
+    with ThreadPoolExecutor(2 * PLACES) as pool:
+        asked = [pool.submit(client.post, "/v1/moderations", json={"input": "a"}) for _ in range(2 * PLACES)]
+    statuses = sorted(each.result().status_code for each in asked)
+    assert stranger.most == PLACES
+    assert statuses == [200] * PLACES + [503] * PLACES
+
+
+def test_a_silent_moderator_is_given_up_in_time(stranger: Stranger, asking: Callable[..., TestClient]) -> None:
+    stranger.seconds = 2.0
+    client = asking(f"http://127.0.0.1:{stranger.server_port}", timeout=0.2)
+    started = time.monotonic()
+    assert client.post("/v1/moderations", json={"input": "a"}).status_code == 503
+    assert time.monotonic() - started < 1.5
+
+
+def test_no_word_is_logged(
+    stranger: Stranger, asking: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = asking(f"http://127.0.0.1:{stranger.server_port}")
+    stranger.says = lambda texts: {"model": "x", "results": texts}
+    with caplog.at_level(logging.DEBUG):
+        client.post("/v1/moderations", json={"input": "a rosy-fingered dawn"})
+    records = [str(record.__dict__) for record in caplog.records]
+    assert records
+    assert not any("rosy" in record for record in records)
+
+
+def test_moderation_wants_a_key(app: TestClient) -> None:
+    assert app.post("/v1/moderations", json={"input": "a"}).status_code == 401
