@@ -15,6 +15,8 @@ from openai import BadRequestError, NotFoundError, OpenAI, RateLimitError
 
 from api.app import create_app
 from domain import ids
+from domain.ledger import Meter
+from domain.quotas import Period
 from moderation import prompts
 from runtime.settings import Secret, Settings
 from storage import ledger, videos
@@ -182,7 +184,7 @@ def test_a_prompt_that_the_rules_block_is_refused_without_saying_why(client: Ope
 
 def test_a_used_up_quota_is_not_worth_a_retry(client_of: Callable[..., OpenAI], tenant: Tenant, world: World) -> None:
     with world.database.transaction_for_any_tenant() as connection:
-        ledger.set_limit(connection, tenant.id, 50_000)
+        ledger.set_limit(connection, tenant.id, Meter.MICROS, 50_000, Period.TOTAL)
     client = client_of(tenant, max_retries=2)
     client.videos.create(prompt="the first costs 40,000")
     with pytest.raises(RateLimitError) as refused:

@@ -14,6 +14,8 @@ from PIL import Image
 from api import inputs, references
 from domain import ids
 from domain.errors import InvalidRequest
+from domain.ledger import Meter
+from domain.quotas import Period
 from domain.video import Size
 from engines.images import decode_image
 from storage import ledger, videos
@@ -219,7 +221,7 @@ def test_a_huge_picture_is_not_even_measured(size: tuple[int, int]) -> None:
 
 def test_an_input_whose_video_is_refused_is_left_to_the_sweeper(client: OpenAI, world: World, tenant: Tenant) -> None:
     with world.database.transaction_for_any_tenant() as connection:
-        ledger.set_limit(connection, tenant.id, 0)
+        ledger.set_limit(connection, tenant.id, Meter.MICROS, 0, Period.TOTAL)
     with pytest.raises(RateLimitError):
         client.videos.create(prompt="it moves", size="256x144", input_reference=("a.png", picture()))
     with world.database.transaction(tenant.id) as connection:
