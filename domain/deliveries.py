@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -37,6 +37,7 @@ class Attempt:
     error: ErrorClass | None = None
     response: bytes = b""
     retry_after: float | None = None  # seconds, as the receiver asked
+    timings: dict[str, int] = field(default_factory=dict[str, int])  # ms of each phase that was reached, by its name
 
 
 @dataclass(frozen=True, slots=True)

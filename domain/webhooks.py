@@ -7,21 +7,61 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from domain import ids
 from domain.lifecycle import TERMINAL, State
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of the standard, not a secret
+MAX_SECRETS = 4  # of one endpoint that sign at the same time
+MIN_OVERLAP = timedelta(minutes=1)
+MAX_OVERLAP = timedelta(days=7)
+
+CONCURRENCY = 4  # requests to one endpoint that are under way at once, unless it asks for another number
+MAX_CONCURRENCY = 16
+MAX_RATE = 1_000.0  # deliveries a second
+
+PROGRESS_SECONDS = 5.0  # between two announcements of one video's progress
+REPLAY_RATE = 10.0  # messages a second that a replay adds to what an endpoint gets anyway
+REPLAY_LIMIT = 10_000  # messages of one replay
+LOG_DAYS = 30  # messages and their attempts are kept
 
 
 class EventType(StrEnum):
     """What an endpoint can subscribe to."""
 
+    VIDEO_QUEUED = "video.queued"  # allowed; waits for a renderer
+    VIDEO_STARTED = "video.started"  # a renderer took it
+    VIDEO_PROGRESS = "video.progress"  # at most every PROGRESS_SECONDS
     VIDEO_COMPLETED = "video.completed"
-    VIDEO_FAILED = "video.failed"
+    VIDEO_FAILED = "video.failed"  # every other end, cancelled and blocked ones too
+    VIDEO_CANCELLED = "video.cancelled"  # beside video.failed
+    VIDEO_BLOCKED = "video.blocked"  # beside video.failed
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
+    BATCH_EXPIRED = "batch.expired"
+    BATCH_CANCELLED = "batch.cancelled"
+    ENDPOINT_DISABLED = "webhook_endpoint.disabled"  # another endpoint of the tenant gets nothing any more
+    PING = "webhook.ping"  # sent by tests only
+
+
+# Exactly one of these per video: a unique index in the database says the same.
+ENDS = frozenset({EventType.VIDEO_COMPLETED, EventType.VIDEO_FAILED})
+_BESIDE = {State.CANCELLED: EventType.VIDEO_CANCELLED, State.BLOCKED: EventType.VIDEO_BLOCKED}
+_KINDS = {"video": ids.Kind.VIDEO, "batch": ids.Kind.BATCH}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an endpoint wants to be served: deliveries a second (None: as fast as it answers) and at once."""
+
+    rate: float | None = None
+    concurrency: int = CONCURRENCY
 
 
 def event_for(state: State) -> EventType | None:
@@ -31,16 +71,34 @@ def event_for(state: State) -> EventType | None:
     return EventType.VIDEO_COMPLETED if state is State.COMPLETED else EventType.VIDEO_FAILED
 
 
-def payload(event_id: UUID, event_type: EventType, created_at: int, video_id: UUID) -> bytes:
-    """The exact bytes that are signed and sent; a receiver fetches the video by its id."""
+def events_on(state: State) -> tuple[EventType, ...]:
+    """All that reaching the state announces, in order. The end comes last, so that no later number outdates it."""
+    first = (EventType.VIDEO_QUEUED,) if state is State.QUEUED else ()
+    beside = (_BESIDE[state],) if state in _BESIDE else ()
+    end = event_for(state)
+    return (*first, *beside, *(() if end is None else (end,)))
+
+
+def payload(event_id: UUID, event_type: EventType, created_at: int, data: Mapping[str, Any]) -> bytes:
+    """The exact bytes that are signed and sent. `data` has the public id of what the event is about, and little else.
+
+    `created_at` is in Unix seconds.
+    """
     body = {
         "id": ids.public(ids.Kind.EVENT, event_id),
         "object": "event",
         "created_at": created_at,
         "type": event_type,
-        "data": {"id": ids.public(ids.Kind.VIDEO, video_id)},
+        "data": dict(data),
     }
     return json.dumps(body, separators=(",", ":")).encode()
+
+
+def sample(event_type: EventType) -> dict[str, Any]:
+    """The data of a test event: an id of the right kind that names nothing, and a number where videos have one."""
+    kind = _KINDS.get(event_type.partition(".")[0], ids.Kind.WEBHOOK_ENDPOINT)
+    data: dict[str, Any] = {"id": ids.public(kind, ids.new_id())}
+    return {**data, "sequence": 1} if kind is ids.Kind.VIDEO else data
 
 
 def new_secret() -> str:

@@ -1,28 +1,30 @@
 """Deliveries of webhooks: claimed under a lease, finished under its fence. At least once each; ended exactly once.
 
-A claim moves `next_at` to the end of the lease, so one index answers both what is due and what was abandoned.
+A claim moves `next_at` to the end of the lease, so one index answers both what is due and what was abandoned. Locks
+are taken in one order: endpoint, then delivery; the claim waits for no delivery.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from domain.deliveries import Attempt, Delivered, GivenUp, RetryIn, Verdict
+from domain.circuits import Health, Limits, after, given_up
+from domain.deliveries import Attempt, Delivered, ErrorClass, GivenUp, RetryIn, Verdict
 from domain.ids import Kind, public
 from domain.retries import WEBHOOK_DELAYS
-from storage import webhooks
+from storage import endpoint_secrets, lanes, webhooks
+from storage.lanes import DUE
 from storage.secrets import Sealed
-from storage.tables import NOW, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_secrets
-from storage.webhooks import DUE
+from storage.tables import NOW, webhook_attempts, webhook_deliveries, webhook_endpoints
 
 LEASE_SECONDS = 60.0  # three times what an attempt may take
-MAX_IN_FLIGHT = 4  # to one endpoint at once
 _MAX_STARTED = 2 * len(WEBHOOK_DELAYS)  # attempts whose worker vanished count too
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Delivery:
     attempts: int  # this one included
     url: str
     body: bytes
-    secrets: tuple[Sealed, ...]  # newest first; they open for `endpoint_id`
+    signer: UUID | None  # whose secrets sign; None: the tenant's default one, which is not made yet
+    secrets: tuple[Sealed, ...]  # newest first; they open for `signer`
 
     @property
     def public_id(self) -> str:
@@ -44,28 +47,54 @@ class Delivery:
         return public(Kind.EVENT, self.message_id)
 
 
-def claim_delivery_for_any_tenant(connection: Connection, lease_seconds: float = LEASE_SECONDS) -> Delivery | None:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an attempt did to its endpoint. `alert_percent`: how near to being disabled it came with this attempt."""
+
+    alert_percent: int = 0
+    paused_seconds: float = 0.0  # its breaker opened
+    disabled: webhooks.Reason | None = None
+
+
+def claim_delivery_for_any_tenant(
+    connection: Connection, lease_seconds: float = LEASE_SECONDS, after_endpoint: UUID | None = None
+) -> Delivery | None:
     """Take a due delivery of a tenant with the fewest in flight; None if nothing may be sent now.
 
     One claim at a time, as for videos: the choice sees what the last claim committed, and no bound is overrun.
+    `after_endpoint` is where the caller's last claim was.
     """
     connection.execute(_LOCK)
-    lease = timedelta(seconds=lease_seconds)
-    while row := connection.execute(_CLAIM, {"lease": lease, "most": MAX_IN_FLIGHT}).one_or_none():
+    while lane := lanes.choose_for_any_tenant(connection, after_endpoint):
+        if lane.limited:
+            connection.execute(_TAKE_SLOT, {"endpoint": lane.endpoint_id})
+        row = connection.execute(
+            _TAKE, {"endpoint": lane.endpoint_id, "lease": timedelta(seconds=lease_seconds)}
+        ).one_or_none()
+        if row is None:
+            return None  # somebody sends it anew at this moment, and rings afterwards
         if row.attempts <= _MAX_STARTED and row.wanted:
-            sealed = _secrets(connection, row.endpoint_id)
+            secrets = () if row.signer is None else endpoint_secrets.active(connection, row.tenant_id, row.signer)
             return Delivery(
-                row.tenant_id, row.message_id, row.endpoint_id, row.fence, row.attempts, row.url, row.body, sealed
+                row.tenant_id,
+                row.message_id,
+                row.endpoint_id,
+                row.fence,
+                row.attempts,
+                row.url,
+                row.body,
+                row.signer,
+                secrets,
             )
         _end(connection, row)
     return None
 
 
-def finish(connection: Connection, delivery: Delivery, attempt: Attempt, verdict: Verdict) -> bool:
-    """Record the attempt and what follows. False, and nothing changes, if the delivery is no longer this claim's."""
-    gone = isinstance(verdict, GivenUp) and verdict.gone
-    if gone:
-        _lock_endpoint(connection, delivery)
+def finish(
+    connection: Connection, delivery: Delivery, attempt: Attempt, verdict: Verdict, limits: Limits = _LIMITS
+) -> Finished | None:
+    """Record the attempt and what follows. None, and nothing changes, if the delivery is no longer this claim's."""
+    endpoint = connection.execute(_LOCK_ENDPOINT, {"endpoint": delivery.endpoint_id}).mappings().one()
     mine = (
         webhook_deliveries.c.tenant_id == delivery.tenant_id,
         webhook_deliveries.c.message_id == delivery.message_id,
@@ -75,23 +104,41 @@ def finish(connection: Connection, delivery: Delivery, attempt: Attempt, verdict
     )
     done = connection.execute(sa.update(webhook_deliveries).where(*mine).values(**_after(verdict), lease_until=None))
     if done.rowcount == 0:
-        return False
+        return None
     _record(connection, delivery, attempt)
-    if gone:
-        webhooks.disable(connection, delivery.tenant_id, delivery.endpoint_id)
-    return True
+    gone = isinstance(verdict, GivenUp) and verdict.gone
+    before = webhooks.health_of(endpoint)
+    now_health = before
+    if attempt.error is not ErrorClass.SECRET:  # that one is ours, not the receiver's
+        now_health = after(before, endpoint["now"], limits, success=attempt.error is None)
+        _write(connection, delivery, now_health)
+    return _consequences(connection, delivery, before, now_health, gone=gone, kept=endpoint["kind"] != "registered")
 
 
-def _secrets(connection: Connection, endpoint_id: UUID) -> tuple[Sealed, ...]:
-    rows = connection.execute(
-        sa.select(webhook_secrets.c.ciphertext, webhook_secrets.c.key_id)
-        .where(
-            webhook_secrets.c.endpoint_id == endpoint_id,
-            sa.or_(webhook_secrets.c.expires_at.is_(None), webhook_secrets.c.expires_at > NOW),
-        )
-        .order_by(webhook_secrets.c.id.desc())
+def _consequences(
+    connection: Connection, delivery: Delivery, before: Health, health: Health, *, gone: bool, kept: bool
+) -> Finished:
+    """An origin that requests name is never disabled (`kept`): nobody could switch it on again."""
+    finished = Finished(
+        alert_percent=health.alert_percent if health.alert_percent > before.alert_percent and not kept else 0,
+        paused_seconds=health.open_seconds if health.open_until not in {None, before.open_until} else 0.0,
     )
-    return tuple(Sealed(row.ciphertext, row.key_id) for row in rows)
+    if kept or not (gone or given_up(health)):
+        return finished
+    reason: webhooks.Reason = "gone" if gone else "failing"
+    webhooks.disable(connection, delivery.tenant_id, delivery.endpoint_id, reason)
+    return replace(finished, disabled=reason)
+
+
+def _write(connection: Connection, delivery: Delivery, health: Health) -> None:
+    connection.execute(
+        sa.update(webhook_endpoints)
+        .where(
+            webhook_endpoints.c.tenant_id == delivery.tenant_id,
+            webhook_endpoints.c.id == delivery.endpoint_id,
+        )
+        .values(**asdict(health))
+    )
 
 
 def _end(connection: Connection, row: sa.Row[tuple[object, ...]]) -> None:
@@ -100,18 +147,6 @@ def _end(connection: Connection, row: sa.Row[tuple[object, ...]]) -> None:
         sa.update(webhook_deliveries)
         .where(webhook_deliveries.c.message_id == row.message_id, webhook_deliveries.c.endpoint_id == row.endpoint_id)
         .values(state="failed" if row.wanted else "cancelled", ended_at=NOW, lease_until=None)
-    )
-
-
-def _lock_endpoint(connection: Connection, delivery: Delivery) -> None:
-    """Endpoint before delivery: the order in which `webhooks.delete` locks them."""
-    connection.execute(
-        sa.select(webhook_endpoints.c.id)
-        .where(
-            webhook_endpoints.c.tenant_id == delivery.tenant_id,
-            webhook_endpoints.c.id == delivery.endpoint_id,
-        )
-        .with_for_update(key_share=True)
     )
 
 
@@ -134,6 +169,7 @@ def _record(connection: Connection, delivery: Delivery, attempt: Attempt) -> Non
             attempt=delivery.attempts,
             fence=delivery.fence,
             duration_ms=attempt.duration_ms,
+            timings=attempt.timings or None,
             status=attempt.status,
             error=attempt.error,
             # Postgres text holds no NUL; whatever is not UTF-8 is shown as such.
@@ -144,26 +180,22 @@ def _record(connection: Connection, delivery: Delivery, attempt: Attempt) -> Non
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kinema queue deliver', 0))")
 
-# Tenants with equally many in flight take turns by lot, so that one with a long backlog cannot hold others up.
-_CLAIM = sa.text(f"""
-WITH flying AS (
-  SELECT tenant_id, endpoint_id, count(*) AS n FROM webhook_deliveries
-  WHERE state = 'pending' AND lease_until > statement_timestamp()
-    AND next_at > statement_timestamp() AND next_at <= statement_timestamp() + :lease
-  GROUP BY tenant_id, endpoint_id
-), due AS (
-  SELECT d.tenant_id, d.endpoint_id, min(d.next_at) AS since FROM webhook_deliveries d
-  WHERE {DUE} GROUP BY d.tenant_id, d.endpoint_id
-), free AS (
-  SELECT due.* FROM due LEFT JOIN flying USING (endpoint_id) WHERE coalesce(n, 0) < :most
-), chosen AS (
-  SELECT tenant_id FROM (SELECT DISTINCT tenant_id FROM free) AS tenants
-  ORDER BY (SELECT coalesce(sum(n), 0) FROM flying WHERE flying.tenant_id = tenants.tenant_id), random() LIMIT 1
-), picked AS MATERIALIZED (
+_LOCK_ENDPOINT = (
+    sa.select(webhook_endpoints.c.kind, *webhooks.HEALTH, NOW.label("now"))
+    .where(webhook_endpoints.c.id == sa.bindparam("endpoint"))
+    .with_for_update(key_share=True)
+)
+
+_TAKE_SLOT = sa.text("""
+UPDATE webhook_endpoints
+SET slot_at = greatest(slot_at, clock_timestamp()) + interval '1 second' / rate
+WHERE id = :endpoint AND rate IS NOT NULL
+""")
+
+_TAKE = sa.text(f"""
+WITH picked AS MATERIALIZED (
   SELECT message_id, endpoint_id FROM webhook_deliveries
-  WHERE {DUE}
-    AND endpoint_id = (SELECT endpoint_id FROM free WHERE tenant_id = (SELECT tenant_id FROM chosen)
-                       ORDER BY since LIMIT 1)
+  WHERE {DUE} AND endpoint_id = :endpoint
   ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE webhook_deliveries d SET
@@ -172,6 +204,9 @@ UPDATE webhook_deliveries d SET
 FROM picked, webhook_messages m, webhook_endpoints e
 WHERE d.message_id = picked.message_id AND d.endpoint_id = picked.endpoint_id
   AND m.id = d.message_id AND e.id = d.endpoint_id
-RETURNING d.tenant_id, d.message_id, d.endpoint_id, d.fence, d.attempts, e.url, m.body,
-  e.deleted_at IS NULL AND e.disabled_at IS NULL AS wanted
+RETURNING d.tenant_id, d.message_id, d.endpoint_id, d.fence, d.attempts, coalesce(d.url, e.url) AS url, m.body,
+  e.deleted_at IS NULL AND e.disabled_at IS NULL AS wanted,
+  CASE WHEN e.kind = 'request'
+    THEN (SELECT s.id FROM webhook_endpoints s WHERE s.tenant_id = e.tenant_id AND s.kind = 'default')
+    ELSE e.id END AS signer
 """)  # noqa: S608 - the only insertion is our own condition

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, Stage, State
 from domain.retries import MAX_CRASHES, MAX_FAILURES, stage_delay
+from storage.announcements import announce_progress
 from storage.lifecycle import Move, move
 from storage.schedule import Lease, held_by
 from storage.tables import LEASED, NOW, videos
@@ -53,6 +54,8 @@ def renew(
             stage_progress=stage_progress,
         )
     )
+    if kept.rowcount == 1 and progress:
+        announce_progress(connection, lease.tenant_id, lease.video_id, progress)
     return kept.rowcount == 1
 
 

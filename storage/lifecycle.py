@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, STAGE_OF_WAITING, TERMINAL, Stage, State
-from storage import ledger, schedule, webhooks
+from storage import announcements, ledger, schedule
 from storage.tables import NOW, attempts, events, objects, tenants, videos
 
 
@@ -32,7 +32,7 @@ class Move:
     delay_seconds: float = 0.0  # before the next claim
     error_code: str | None = None
     error_message: str | None = None
-    announce: bool = True  # whether an end sends its webhook
+    announce: bool = True  # whether webhooks tell of it
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     timings: dict[str, Any] | None = None
@@ -47,6 +47,9 @@ def move(connection: Connection, change: Move) -> bool:
     gpu_ms: int = row["gpu_ms"]
     if change.before in STAGE_OF_RUNNING:
         gpu_ms += _end_attempt(connection, change, row["queue_before"])
+    if change.announce:
+        url = row["webhook_url"]
+        announcements.announce_state(connection, change.tenant_id, change.video_id, change.after, url)
     if change.after in TERMINAL:
         _end(connection, change, row["price_micros"], gpu_ms)
     return True
@@ -63,7 +66,13 @@ def _update(connection: Connection, change: Move) -> sa.RowMapping | None:
             videos.c.fence == change.fence,
         )
         .values(**_values(change))
-        .returning(videos.c.event_seq, videos.c.price_micros, videos.c.gpu_ms, before.c.queue.label("queue_before"))
+        .returning(
+            videos.c.event_seq,
+            videos.c.price_micros,
+            videos.c.gpu_ms,
+            before.c.queue.label("queue_before"),
+            videos.c.request["webhook_url"].label("webhook_url"),
+        )
     )
     return connection.execute(guarded).mappings().one_or_none()
 
@@ -127,8 +136,6 @@ def _end_attempt(connection: Connection, change: Move, queue: str) -> int:
 
 def _end(connection: Connection, change: Move, price_micros: int, gpu_ms: int) -> None:
     completed = change.after is State.COMPLETED
-    if change.announce:
-        webhooks.announce_end(connection, change.tenant_id, change.video_id, change.after)
     doomed = sa.update(objects).where(objects.c.video_id == change.video_id, objects.c.doomed_at.is_(None))
     if completed:
         doomed = doomed.where(sa.or_(objects.c.purpose != "output", objects.c.fence != change.fence))

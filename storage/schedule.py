@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.lifecycle import RUNS, Stage
+from storage.announcements import announce_start
 from storage.tables import CLAIMABLE, NOW, attempts, events, tenant_sched, videos
 
 LIGHT_COST_MS = 1  # what screening and publishing cost in their queues
@@ -59,6 +60,8 @@ def claim_for_any_tenant(
     charged = row.estimate_ms if stage is Stage.RENDER else LIGHT_COST_MS
     _record(connection, lease, row.event_seq, charged)
     _charge(connection, lease, charged, row.weight)
+    if stage is Stage.RENDER:
+        announce_start(connection, lease.tenant_id, lease.video_id)
     return lease
 
 

@@ -1,30 +1,33 @@
-"""Endpoints of webhooks and their secrets, and the one message that the end of a video sends to them."""
+"""Endpoints of webhooks: where a tenant wants its events sent, how fast, and how that goes."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from domain.ids import new_id
-from domain.lifecycle import State
-from domain.webhooks import SECRET_PREFIX, EventType, event_for, new_secret, payload
-from storage.secrets import seal
-from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_messages, webhook_secrets
+from domain.circuits import Health
+from domain.errors import Conflict
+from domain.ids import Kind, new_id, public
+from domain.webhooks import EventType, Pace
+from storage import endpoint_secrets
+from storage.announcements import announce
+from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_secrets
 
-# The time of the statement, not of the clock: only a stable time can be looked up in the index on next_at.
-DUE = "state = 'pending' AND next_at <= statement_timestamp()"
+Reason = Literal["gone", "failing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a tenant wants its events sent. `disabled_at` is set when the receiver answered 410."""
+    """Where a tenant wants its events sent.
+
+    `disabled_at` is set, with its reason, when the receiver answered 410 or failed for too long.
+    """
 
     id: UUID
     name: str
@@ -33,16 +36,21 @@ class Endpoint:
     created_at: datetime
     updated_at: datetime
     disabled_at: datetime | None
+    disabled_reason: Reason | None
     secret_hint: str
+    pace: Pace
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an update sets; None leaves it as it is."""
+    """What an update sets; None leaves it as it is. A rate of 0 lifts the limit."""
 
     name: str | None = None
     url: str | None = None
     event_types: Sequence[EventType] | None = None
+    rate: float | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class EndpointPage:
     has_more: bool
 
 
+HEALTH = tuple(webhook_endpoints.c[field.name] for field in fields(Health))
 _hint = (
     sa.select(webhook_secrets.c.hint)
     .where(webhook_secrets.c.endpoint_id == webhook_endpoints.c.id, webhook_secrets.c.expires_at.is_(None))
@@ -67,6 +76,10 @@ _COLUMNS = (
     webhook_endpoints.c.created_at,
     webhook_endpoints.c.updated_at,
     webhook_endpoints.c.disabled_at,
+    webhook_endpoints.c.disabled_reason,
+    webhook_endpoints.c.rate,
+    webhook_endpoints.c.concurrency,
+    *HEALTH,
     _hint,
 )
 
@@ -79,9 +92,13 @@ def create(
     url: str,
     event_types: Sequence[EventType],
     keys: Mapping[str, bytes],
+    pace: Pace | None = None,
+    most: int | None = None,
 ) -> tuple[Endpoint, str]:
-    """A new endpoint and its signing secret, which is readable only here; the first of `keys` encrypts it."""
-    endpoint_id, now = new_id(), sa.func.statement_timestamp()
+    """A new endpoint and its signing secret, which is readable only here. Raises Conflict if there are `most`."""
+    if most is not None:
+        _refuse_beyond(connection, tenant_id, most)
+    endpoint_id, now, wanted = new_id(), sa.func.statement_timestamp(), pace or Pace()
     connection.execute(
         sa.insert(webhook_endpoints).values(
             id=endpoint_id,
@@ -89,36 +106,24 @@ def create(
             name=name,
             url=url,
             event_types=list(event_types),
+            rate=wanted.rate or None,
+            concurrency=wanted.concurrency,
             created_at=now,
             updated_at=now,
         )
     )
-    secret = _add_secret(connection, tenant_id, endpoint_id, keys)
+    secret = endpoint_secrets.add(connection, tenant_id, endpoint_id, keys)
     return _read(connection, tenant_id, endpoint_id), secret
 
 
 def rotate_secret(
     connection: Connection, tenant_id: UUID, endpoint_id: UUID, keys: Mapping[str, bytes], overlap: timedelta
 ) -> tuple[Endpoint, str] | None:
-    """A new signing secret; None if there is no such endpoint.
-
-    The previous one signs beside it for `overlap`, so that a receiver can change over; any older one ends now.
-    """
-    touched = sa.update(webhook_endpoints).where(*_mine(tenant_id, endpoint_id)).values(updated_at=NOW)
-    if connection.execute(touched).rowcount == 0:
+    """A new signing secret, as `endpoint_secrets.rotate` makes it; None if there is no such endpoint."""
+    if find(connection, tenant_id, endpoint_id) is None:
         return None
-    last, until = webhook_secrets.c.expires_at, NOW + overlap
-    connection.execute(
-        sa.update(webhook_secrets)
-        .where(
-            webhook_secrets.c.tenant_id == tenant_id,
-            webhook_secrets.c.endpoint_id == endpoint_id,
-            sa.or_(last.is_(None), last > NOW),
-        )
-        .values(expires_at=sa.case((last.is_(None), until), else_=NOW))
-    )
-    secret = _add_secret(connection, tenant_id, endpoint_id, keys)
-    return _read(connection, tenant_id, endpoint_id), secret
+    secret = endpoint_secrets.rotate(connection, tenant_id, endpoint_id, keys, overlap)
+    return None if secret is None else (_read(connection, tenant_id, endpoint_id), secret)
 
 
 def find(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint | None:
@@ -130,7 +135,7 @@ def find(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint
 
 def page(connection: Connection, tenant_id: UUID, *, after: UUID | None, limit: int) -> EndpointPage:
     """Up to `limit` endpoints older than `after`, newest first."""
-    query = sa.select(*_COLUMNS).where(webhook_endpoints.c.tenant_id == tenant_id, _LIVE)
+    query = sa.select(*_COLUMNS).where(webhook_endpoints.c.tenant_id == tenant_id, *_SHOWN)
     if after is not None:
         query = query.where(webhook_endpoints.c.id < after)
     rows = connection.execute(query.order_by(webhook_endpoints.c.id.desc()).limit(limit + 1)).mappings()
@@ -139,18 +144,21 @@ def page(connection: Connection, tenant_id: UUID, *, after: UUID | None, limit: 
 
 
 def update(connection: Connection, tenant_id: UUID, endpoint_id: UUID, changes: Changes) -> Endpoint | None:
-    """The endpoint with the changes made and switched on again; None if there is none.
+    """The endpoint with the changes made, switched on again, its failures forgiven; None if there is none.
 
     `updated_at` moves only if something differs. Deliveries that wait go to the new URL.
     """
-    wanted: dict[str, Any] = {"disabled_at": None}
-    for column in ("name", "url", "event_types"):
+    wanted: dict[str, Any] = {"disabled_at": None, "disabled_reason": None}
+    for column in ("name", "url", "event_types", "rate", "concurrency"):
         value = getattr(changes, column)
         if value is not None:
-            wanted[column] = value if isinstance(value, str) else list(value)
+            wanted[column] = list(value) if column == "event_types" else value
+    if "rate" in wanted:
+        wanted["rate"] = wanted["rate"] or None
     differs = sa.or_(*(webhook_endpoints.c[column].is_distinct_from(value) for column, value in wanted.items()))
     changed = sa.update(webhook_endpoints).where(*_mine(tenant_id, endpoint_id), differs)
-    connection.execute(changed.values(**wanted, updated_at=NOW))
+    forgiven = {field.name: getattr(Health(), field.name) for field in fields(Health)}
+    connection.execute(changed.values(**wanted, **forgiven, slot_at=None, updated_at=NOW))
     return find(connection, tenant_id, endpoint_id)
 
 
@@ -161,22 +169,35 @@ def delete(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> bool:
     )
     if hidden.rowcount == 0:
         return False
-    cancel_pending(connection, tenant_id, endpoint_id)
+    _cancel_pending(connection, tenant_id, endpoint_id)
     return True
 
 
-def disable(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> None:
-    """Send nothing more to the endpoint until its owner updates it."""
-    connection.execute(
+def disable(connection: Connection, tenant_id: UUID, endpoint_id: UUID, reason: Reason) -> None:
+    """Send nothing more to the endpoint until its owner updates it, and tell the tenant's other endpoints."""
+    switched = connection.execute(
         sa.update(webhook_endpoints)
         .where(*_mine(tenant_id, endpoint_id), webhook_endpoints.c.disabled_at.is_(None))
-        .values(disabled_at=NOW)
+        .values(disabled_at=NOW, disabled_reason=reason)
     )
-    cancel_pending(connection, tenant_id, endpoint_id)
+    _cancel_pending(connection, tenant_id, endpoint_id)
+    if switched.rowcount:
+        itself = public(Kind.WEBHOOK_ENDPOINT, endpoint_id)
+        announce(connection, tenant_id, EventType.ENDPOINT_DISABLED, itself, skip=endpoint_id)
 
 
-def cancel_pending(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> None:
-    """End what waits for an endpoint that takes no more."""
+def _refuse_beyond(connection: Connection, tenant_id: UUID, most: int) -> None:
+    """One create of a tenant at a time counts, so that two cannot both be the last."""
+    connection.execute(_LOCK, {"tenant": str(tenant_id)})
+    count = sa.select(sa.func.count()).where(webhook_endpoints.c.tenant_id == tenant_id, *_SHOWN)
+    if (connection.scalar(count) or 0) >= most:
+        raise Conflict(
+            f"You have {most} webhook endpoints, which is your limit. Delete one, or ask for a higher limit.",
+            code="webhook_endpoint_limit",
+        )
+
+
+def _cancel_pending(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> None:
     connection.execute(
         sa.update(webhook_deliveries)
         .where(
@@ -184,68 +205,28 @@ def cancel_pending(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -
             webhook_deliveries.c.endpoint_id == endpoint_id,
             webhook_deliveries.c.state == "pending",
         )
-        .values(state="cancelled", ended_at=NOW)
+        .values(state="cancelled", ended_at=NOW, lease_until=None)
     )
-
-
-def announce_end(connection: Connection, tenant_id: UUID, video_id: UUID, state: State) -> None:
-    """Store the one message of a video's end, and a delivery for every endpoint that wants it."""
-    event_type = event_for(state)
-    if event_type is None:
-        return
-    message_id = new_id()
-    body = payload(message_id, event_type, int(time.time()), video_id)
-    connection.execute(
-        sa.insert(webhook_messages).values(
-            id=message_id, tenant_id=tenant_id, video_id=video_id, type=event_type, body=body
-        )
-    )
-    wanted = sa.select(
-        webhook_endpoints.c.tenant_id, sa.literal(message_id, sa.Uuid), webhook_endpoints.c.id, sa.literal("pending")
-    ).where(
-        webhook_endpoints.c.tenant_id == tenant_id,
-        _LIVE,
-        webhook_endpoints.c.disabled_at.is_(None),
-        sa.literal(event_type.value) == sa.any_(webhook_endpoints.c.event_types),
-    )
-    connection.execute(
-        sa.insert(webhook_deliveries).from_select(["tenant_id", "message_id", "endpoint_id", "state"], wanted)
-    )
-
-
-def due_for_any_tenant(connection: Connection, limit: int) -> int:
-    """Deliveries that are due, counted up to `limit`."""
-    some = sa.select(sa.literal(1)).select_from(webhook_deliveries).where(sa.text(DUE)).limit(limit).subquery()
-    return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-
-
-def _add_secret(connection: Connection, tenant_id: UUID, endpoint_id: UUID, keys: Mapping[str, bytes]) -> str:
-    secret = new_secret()
-    sealed = seal(secret, keys, endpoint_id)
-    connection.execute(
-        sa.insert(webhook_secrets).values(
-            id=new_id(),
-            tenant_id=tenant_id,
-            endpoint_id=endpoint_id,
-            ciphertext=sealed.ciphertext,
-            key_id=sealed.key_id,
-            hint=f"{SECRET_PREFIX}…{secret[-4:]}",
-        )
-    )
-    return secret
 
 
 def _read(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint:
     return _endpoint(connection.execute(sa.select(*_COLUMNS).where(*_mine(tenant_id, endpoint_id))).mappings().one())
 
 
-_LIVE = webhook_endpoints.c.deleted_at.is_(None)
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kinema endpoints ' || :tenant, 0))")
+_SHOWN = (webhook_endpoints.c.deleted_at.is_(None), webhook_endpoints.c.kind == "registered")
 
 
 def _mine(tenant_id: UUID, endpoint_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    return webhook_endpoints.c.tenant_id == tenant_id, webhook_endpoints.c.id == endpoint_id, _LIVE
+    return webhook_endpoints.c.tenant_id == tenant_id, webhook_endpoints.c.id == endpoint_id, *_SHOWN
+
+
+def health_of(row: RowMapping) -> Health:
+    """The health that a row of `HEALTH` holds."""
+    return Health(**{column.name: row[column] for column in HEALTH})
 
 
 def _endpoint(row: RowMapping) -> Endpoint:
-    typed: dict[str, Any] = {"event_types": tuple(EventType(name) for name in row["event_types"])}
-    return Endpoint(**{**row, **typed})
+    own: dict[str, Any] = {field.name: row[field.name] for field in fields(Endpoint) if field.name in row}
+    own["event_types"] = tuple(EventType(name) for name in row["event_types"])
+    return Endpoint(**own, pace=Pace(row["rate"], row["concurrency"]), health=health_of(row))

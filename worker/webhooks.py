@@ -6,15 +6,16 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from uuid import UUID
 
 from domain.deliveries import Attempt, ErrorClass, judge
 from domain.webhooks import headers
 from runtime.egress import TOTAL_SECONDS, Egress
-from storage import deliveries
+from storage import deliveries, endpoint_secrets
 from storage.database import Database
-from storage.deliveries import LEASE_SECONDS, Delivery
+from storage.deliveries import LEASE_SECONDS, Delivery, Finished
 from storage.outages import OUTAGES
-from storage.secrets import UnreadableSecret, unseal
+from storage.secrets import Sealed, UnreadableSecret, unseal
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +38,28 @@ def deliver_due(
     """
     egress = Egress(allow_loopback=allow_loopback, total_seconds=total_seconds)
     counted = 0
+    last: UUID | None = None
     try:
-        while keep_going() and (delivery := _claim(database, lease_seconds)):
+        while keep_going() and (delivery := _claim(database, lease_seconds, last)):
             counted += _deliver(database, delivery, keys, egress)
+            last = delivery.endpoint_id
     except OUTAGES as error:
         log.warning("deliveries wait: the database does not answer", extra={"error": type(error).__name__})
     return counted
 
 
-def _claim(database: Database, lease_seconds: float) -> Delivery | None:
+def _claim(database: Database, lease_seconds: float, last: UUID | None) -> Delivery | None:
     with database.transaction_for_any_tenant() as connection:
-        return deliveries.claim_delivery_for_any_tenant(connection, lease_seconds)
+        return deliveries.claim_delivery_for_any_tenant(connection, lease_seconds, last)
 
 
 def _deliver(database: Database, delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> bool:
-    attempt = _attempt(delivery, keys, egress)
+    attempt = _attempt(database, delivery, keys, egress)
     verdict = judge(attempt, delivery.attempts, random.uniform(-1, 1))  # noqa: S311 - spreads load, hides nothing
     with database.transaction(delivery.tenant_id) as connection:
-        counted = deliveries.finish(connection, delivery, attempt, verdict)
+        finished = deliveries.finish(connection, delivery, attempt, verdict)
     log.info(
-        "webhook sent" if counted else "webhook sent after its lease was lost",
+        "webhook sent after its lease was lost" if finished is None else "webhook sent",
         extra={
             "event": delivery.public_id,
             "endpoint": delivery.endpoint_id.hex,
@@ -66,16 +69,40 @@ def _deliver(database: Database, delivery: Delivery, keys: Mapping[str, bytes], 
             "ms": attempt.duration_ms,
         },
     )
-    return counted
+    if finished is not None:
+        _tell(delivery, finished)
+    return finished is not None
 
 
-def _attempt(delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> Attempt:
+def _tell(delivery: Delivery, finished: Finished) -> None:
+    """What the operator should know of a receiver that is not well; its owner sees the same in the endpoint."""
+    of_endpoint = {"endpoint": delivery.endpoint_id.hex, "tenant": delivery.tenant_id.hex}
+    if finished.paused_seconds:
+        log.warning("a webhook endpoint is paused", extra={**of_endpoint, "seconds": finished.paused_seconds})
+    if finished.alert_percent:
+        log.warning("a webhook endpoint is failing", extra={**of_endpoint, "percent": finished.alert_percent})
+    if finished.disabled:
+        log.warning("a webhook endpoint is disabled", extra={**of_endpoint, "reason": finished.disabled})
+
+
+def _attempt(database: Database, delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> Attempt:
     """Signed at the moment of sending: receivers refuse a signature that is five minutes old."""
     try:
-        signing = [unseal(sealed, keys, delivery.endpoint_id) for sealed in delivery.secrets]
+        signing = _secrets(database, delivery, keys)
     except UnreadableSecret as error:
         log.error("a webhook cannot be signed", extra={"endpoint": delivery.endpoint_id.hex, "reason": str(error)})  # noqa: TRY400 - the reason says it all
         return Attempt(0, error=ErrorClass.SECRET)
     signed = headers(delivery.public_id, int(time.time()), delivery.body, signing)
     sent = signed | {"content-type": "application/json", "user-agent": USER_AGENT}
     return egress.post(delivery.url, sent, delivery.body)
+
+
+def _secrets(database: Database, delivery: Delivery, keys: Mapping[str, bytes]) -> list[str]:
+    """In the clear, newest first. The first request of a tenant that names a URL finds its default secret unmade."""
+    sealed: tuple[Sealed, ...] = delivery.secrets
+    owner = delivery.signer
+    if owner is None:
+        with database.transaction(delivery.tenant_id) as connection:
+            default = endpoint_secrets.default(connection, delivery.tenant_id, keys)
+        owner, sealed = default.owner, (default.secret,)
+    return [unseal(each, keys, owner) for each in sealed]

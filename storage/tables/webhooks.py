@@ -6,24 +6,53 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKeyConstraint, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from storage.tables.columns import id_, metadata, number, of_tenant, of_video, text, time
+from domain.webhooks import CONCURRENCY, ENDS
+from storage.tables.columns import id_, json, metadata, number, of_tenant, of_video, text, time
+
+
+def _small(name: str, default: int = 0) -> Column[int]:
+    return Column(name, sa.SmallInteger, nullable=False, server_default=str(default))
+
 
 webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,
     Column("id", sa.Uuid, primary_key=True),
     id_("tenant_id"),
+    # registered: by its owner; request: an origin that `webhook_url` named; default: the secret that signs for those
+    text("kind", default="registered"),
     text("name"),
     text("url"),
     Column("event_types", ARRAY(sa.Text), nullable=False),
     time("created_at", now=True),
     time("updated_at", now=True),
     time("disabled_at"),
+    text("disabled_reason", null=True),  # gone, failing
     time("deleted_at"),
+    Column("rate", sa.Double, nullable=True),  # deliveries a second
+    _small("concurrency", CONCURRENCY),
+    time("slot_at"),  # when the rate allows the next delivery
+    # `domain.circuits.Health`, written at the end of every attempt; no index holds any of it.
+    time("window_at"),
+    number("window_attempts", default="0"),
+    number("window_failures", default="0"),
+    time("open_until"),
+    Column("open_seconds", sa.Double, nullable=False, server_default="0"),
+    time("failing_since"),
+    number("failures", default="0"),
+    _small("alert_percent"),
+    time("alerted_at"),
     of_tenant(),
     UniqueConstraint("tenant_id", "id"),
 )
 Index("webhook_endpoints_by_tenant", webhook_endpoints.c.tenant_id, webhook_endpoints.c.id)
+Index(
+    "webhook_endpoints_of_requests",
+    webhook_endpoints.c.tenant_id,
+    webhook_endpoints.c.url,
+    unique=True,
+    postgresql_where=sa.text("kind <> 'registered'"),
+)
 
 webhook_secrets = Table(
     "webhook_secrets",
@@ -45,13 +74,20 @@ webhook_messages = Table(
     metadata,
     Column("id", sa.Uuid, primary_key=True),
     id_("tenant_id"),
-    id_("video_id"),
+    Column("video_id", sa.Uuid, nullable=True),
+    number("sequence", null=True),  # of the video's messages; later ones are higher
     text("type"),
     Column("body", sa.LargeBinary, nullable=False),  # the exact bytes that are signed
     time("created_at", now=True),
     of_video(),
     UniqueConstraint("tenant_id", "id"),
-    UniqueConstraint("video_id", name="webhook_messages_one_end"),  # exactly one terminal message per video
+    UniqueConstraint("video_id", "sequence"),
+)
+Index(
+    "webhook_messages_one_end",  # exactly one terminal message per video
+    webhook_messages.c.video_id,
+    unique=True,
+    postgresql_where=sa.text("type IN ({})".format(", ".join(f"'{end}'" for end in sorted(ENDS)))),
 )
 
 webhook_deliveries = Table(
@@ -61,7 +97,8 @@ webhook_deliveries = Table(
     id_("message_id"),
     id_("endpoint_id"),
     text("state"),  # pending, delivered, failed, cancelled
-    Column("attempts", sa.SmallInteger, nullable=False, server_default="0"),
+    text("url", null=True),  # of a request; else the endpoint's own
+    _small("attempts"),
     number("fence", default="0"),
     time("next_at", now=True),
     time("lease_until"),
@@ -70,7 +107,19 @@ webhook_deliveries = Table(
     ForeignKeyConstraint(["tenant_id", "message_id"], ["webhook_messages.tenant_id", "webhook_messages.id"]),
     ForeignKeyConstraint(["tenant_id", "endpoint_id"], ["webhook_endpoints.tenant_id", "webhook_endpoints.id"]),
 )
-Index("webhook_deliveries_due", webhook_deliveries.c.next_at, postgresql_where=sa.text("state = 'pending'"))
+# The claim hops over endpoints in the first, and counts what is under way in the second.
+Index(
+    "webhook_deliveries_due",
+    webhook_deliveries.c.endpoint_id,
+    webhook_deliveries.c.next_at,
+    postgresql_where=sa.text("state = 'pending'"),
+)
+Index(
+    "webhook_deliveries_leased",
+    webhook_deliveries.c.lease_until,
+    postgresql_where=sa.text("state = 'pending' AND lease_until IS NOT NULL"),
+)
+Index("webhook_deliveries_by_endpoint", webhook_deliveries.c.endpoint_id, webhook_deliveries.c.message_id)
 
 webhook_attempts = Table(
     "webhook_attempts",
@@ -82,6 +131,7 @@ webhook_attempts = Table(
     number("fence"),
     time("at", now=True),
     number("duration_ms"),
+    json("timings", null=True),
     Column("status", sa.SmallInteger),
     text("error", null=True),
     text("response", null=True),  # the first 16 KiB

@@ -17,7 +17,7 @@ from domain.webhooks import EventType, event_for, headers, new_secret, payload
 
 EVENT = new_id()
 VIDEO = new_id()
-BODY = payload(EVENT, EventType.VIDEO_COMPLETED, 1_700_000_000, VIDEO)
+BODY = payload(EVENT, EventType.VIDEO_COMPLETED, 1_700_000_000, {"id": f"video_{VIDEO.hex}"})
 client = OpenAI(api_key="unused", base_url="http://127.0.0.1:1/v1")
 
 

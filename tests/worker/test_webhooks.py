@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from openai import OpenAI
 
 from domain.lifecycle import Stage
-from domain.webhooks import EventType
+from domain.webhooks import ENDS
 from storage import deliveries, webhooks
 from storage.database import Database
 from storage.lifecycle import State
@@ -25,9 +25,9 @@ client = OpenAI(api_key="unused", base_url="http://127.0.0.1:1/v1")
 
 
 def register(world: World, tenant: UUID, url: str) -> str:
-    """An endpoint for every event; returns its secret."""
+    """An endpoint for every end; returns its secret."""
     with world.database.transaction(tenant) as connection:
-        _, secret = webhooks.create(connection, tenant, name="n", url=url, event_types=tuple(EventType), keys=KEYS)
+        _, secret = webhooks.create(connection, tenant, name="n", url=url, event_types=tuple(ENDS), keys=KEYS)
     return secret
 
 
@@ -154,7 +154,7 @@ def test_410_stops_everything_to_the_endpoint(world: World) -> None:
         assert deliver(world) == 0
         assert len(there.requests) == 1
     assert rows(world, "SELECT disabled_at IS NOT NULL FROM webhook_endpoints") == [(True,)]
-    assert sorted(rows(world, "SELECT state FROM webhook_deliveries")) == [("cancelled",), ("failed",)]
+    assert sorted(rows(world, "SELECT state FROM webhook_deliveries")) == [("cancelled",), ("cancelled",), ("failed",)]
 
 
 def test_ten_attempts_use_a_delivery_up(world: World) -> None:
