@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api import scopes
 from api.errors import InvalidApiKey
 from api.services import Services
 from storage.keys import Caller
@@ -23,15 +24,22 @@ async def services(request: Request) -> Services:
 Served = Annotated[Services, Depends(services)]
 
 
-def authenticate(
-    served: Served, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> Caller:
-    """Whose key came as a bearer token. Raises InvalidApiKey."""
+def bearer(credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> str:
+    """The key as it came. Raises InvalidApiKey."""
     if credentials is None:
         raise InvalidApiKey("You did not provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.")
-    caller = served.keys.identify(credentials.credentials)
+    return credentials.credentials
+
+
+Bearer = Annotated[str, Depends(bearer)]
+
+
+def authenticate(request: Request, served: Served, key: Bearer) -> Caller:
+    """Whose key came as a bearer token, if it reaches this route. Raises InvalidApiKey and Forbidden."""
+    caller = served.keys.identify(key)
     if caller is None:
         raise InvalidApiKey("Incorrect API key provided.")
+    scopes.refuse_beyond(caller, request.scope["route"].tags, request.method)
     return caller
 
 

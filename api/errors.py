@@ -15,7 +15,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from domain.errors import Conflict, Failure, InFlight, InvalidRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
+from domain.errors import (
+    Conflict,
+    Failure,
+    Forbidden,
+    InFlight,
+    InvalidRequest,
+    NotFound,
+    QuotaExceeded,
+    RateLimited,
+    Unavailable,
+)
 from storage.outages import OUTAGES
 
 log = logging.getLogger(__name__)
@@ -58,6 +68,7 @@ _LATER = {"retry-after": RETRY_AFTER_SECONDS}
 _ANSWERS: dict[type[Failure], _Answer] = {
     InvalidRequest: _Answer(400, "invalid_request_error", {}),
     InvalidApiKey: _Answer(401, "invalid_request_error", {"www-authenticate": "Bearer"}),
+    Forbidden: _Answer(403, "permission_error", {}),
     NotFound: _Answer(404, "invalid_request_error", {}),
     Conflict: _Answer(409, "invalid_request_error", _NEVER_AGAIN),
     InFlight: _Answer(409, "invalid_request_error", {"retry-after": "1"}),

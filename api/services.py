@@ -7,19 +7,24 @@ from pathlib import Path
 from threading import Event
 from typing import Self
 
-from api.callers import KeyRing
+from api import callers
+from api.board import Board
+from api.callers import KeyRing, Scribe
 from api.estimates import Estimates
 from api.gate import PATIENCE, Gate
 from api.metrics import Metrics
 from api.moderator import Moderator
 from api.probes import Probes
 from api.retrievals import Retrievals
+from api.streams import Streams
 from domain import catalogue
 from domain.catalogue import Catalogue
 from runtime.settings import Settings
 from storage import hints
+from storage.admin_keys import AdminKey
 from storage.database import Database
 from storage.hints import Bell, Ringer
+from storage.keys import Caller
 from storage.objects import ObjectStore
 
 
@@ -33,12 +38,16 @@ class Services:
     gate: Gate
     catalogue: Catalogue
     ringer: Ringer
-    keys: KeyRing
+    keys: KeyRing[Caller]
+    admins: KeyRing[AdminKey]
+    scribe: Scribe
     estimates: Estimates
     probes: Probes
     moderator: Moderator
+    board: Board
     batch_wanted: Event  # set whenever a batch has something to do
     retrievals: Retrievals
+    streams: Streams
     metrics: Metrics
 
     @classmethod
@@ -55,25 +64,36 @@ class Services:
             patience=PATIENCE,
         )
         bell = Bell(hints.broker(settings.redis_url))
+        keys = callers.of_tenants(database, settings.peppers)
+        admins = callers.of_administrators(database, settings.peppers)
+        models = catalogue.load(Path(settings.models_file), testcard=settings.testcard)
+        probes = Probes(database, objects, bell)
+        moderator = Moderator(settings.moderation_url, settings.moderation_timeout_seconds)
         return cls(
             settings=settings,
             database=database,
             objects=objects,
             gate=Gate(),
-            catalogue=catalogue.load(Path(settings.models_file), testcard=settings.testcard),
+            catalogue=models,
             ringer=Ringer(bell),
-            keys=KeyRing(database, settings.peppers),
+            keys=keys,
+            admins=admins,
+            scribe=Scribe((keys, admins)),
             estimates=Estimates(database),
-            probes=Probes(database, objects, bell),
-            moderator=Moderator(settings.moderation_url, settings.moderation_timeout_seconds),
+            probes=probes,
+            moderator=moderator,
+            board=Board(database, models, probes, moderator),
             batch_wanted=Event(),
             retrievals=Retrievals(),
+            streams=Streams(database),
             metrics=metrics,
         )
 
     def close(self) -> None:
         """Lets threads end and closes connections."""
+        self.streams.close()
         self.ringer.stop()
+        self.scribe.stop()
         self.probes.close()
         self.moderator.close()
         self.database.close()

@@ -3,6 +3,7 @@
 Failure
 ├── InvalidRequest        the request cannot be accepted as it is (400)
 │   └── PromptBlocked     the rules refuse the prompt (400, sentinel_block)
+├── Forbidden             the key does not reach so far (403, insufficient_scope)
 ├── NotFound              no such thing for this tenant (404)
 ├── Conflict              the thing is in the wrong state for this (409)
 │   └── InFlight          the same request is being worked on (409; may be tried again)
@@ -40,6 +41,12 @@ class PromptBlocked(InvalidRequest):
     """The prompt is refused before anything is queued."""
 
     code = "sentinel_block"
+
+
+class Forbidden(Failure):
+    """The key is good, but this is beyond it."""
+
+    code = "insufficient_scope"
 
 
 class NotFound(Failure):
