@@ -1,4 +1,4 @@
-"""/healthz, /readyz, /metrics: for whoever runs this process."""
+"""/healthz, /readyz, /metrics: for whoever runs this process. /status: for everybody."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from api.board import Status
 from api.deps import Served
 
 router = APIRouter(tags=["operations"])
@@ -47,3 +48,9 @@ async def readyz(served: Served, response: Response) -> Readiness:
 async def metrics(served: Served) -> Response:
     """What Prometheus reads."""
     return Response(served.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/status")
+async def status(served: Served) -> Status:
+    """Which parts work and how long each model's queue is, checked at most every two seconds. Always 200."""
+    return await served.board.read()

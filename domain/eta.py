@@ -19,6 +19,11 @@ def position(own_rank: int, backlog: Mapping[str, int], tenant: str) -> int:
     return own_rank + sum(min(waiting, own_rank) for waiting in others)
 
 
+def until_taken(ahead: int, slots: int, mean_ms: int) -> int | None:
+    """The wait of a new video until a renderer takes it, behind everybody; None when nobody renders."""
+    return None if slots < 1 else ahead * mean_ms // slots
+
+
 def until_end_of_queued(ahead: int, slots: int, mean_ms: int, own_ms: int) -> int | None:
     """The wait for a slot, the render and the finish; None when nobody renders."""
     if slots < 1:

@@ -58,6 +58,9 @@ class Answering(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_GET(self) -> None:
+        self.send_error(404)
+
     def log_message(self, *_: object) -> None:
         """Quiet."""
 

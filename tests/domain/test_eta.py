@@ -44,3 +44,9 @@ def test_a_rendering_goes_on_at_its_pace(elapsed: int, percent: int, left: int) 
 )
 def test_a_client_polls_about_ten_times(end: int | None, wait: int) -> None:
     assert eta.poll_after(end) == wait
+
+
+def test_a_new_video_waits_for_all_before_it_unless_nobody_renders() -> None:
+    assert eta.until_taken(6, 2, 1_000) == 3_000
+    assert eta.until_taken(0, 2, 1_000) == 0
+    assert eta.until_taken(6, 0, 1_000) is None
