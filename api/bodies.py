@@ -16,15 +16,13 @@ from typing import IO, Annotated, Any, NoReturn, cast
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from api import multipart
+from api import multipart, parameters
 from api.deps import Authenticated, Served
 from domain.errors import InvalidRequest
 
 IN_MEMORY_BYTES = 1 << 20  # of one body; the rest lies on disk until a thread reads it
 PATIENCE_SECONDS = 120.0
 MOST_JSON_MARKS = 100_000  # 25 ms to parse; the 11 million of a full body would block the process for 8 s
-# Parameters that are lists or objects: in a form, their text is JSON.
-STRUCTURED = frozenset({"characters", "input_reference", "keyframes", "loras", "metadata", "shots", "video"})
 _TOO_MANY = f"has too many elements: it may contain '[', '{{' and ',' at most {MOST_JSON_MARKS} times."
 
 
@@ -100,7 +98,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _structured(name: str, value: Any) -> Any:
-    if name not in STRUCTURED or not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+    if name not in parameters.STRUCTURED or not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
         return value
     if _marks(value.encode()) > MOST_JSON_MARKS:
         raise InvalidRequest(f"'{name}' {_TOO_MANY}", param=name)

@@ -40,7 +40,7 @@ def store(served: Services, tenant_id: UUID, video_id: UUID, name: str, content:
 
     `name` tells a video's inputs apart, and what they are: `first_frame.png`, `source.mp4`. `outputs.adopt_input` keeps them. Raises Unavailable.
     """
-    key = f"inputs/{tenant_id.hex}/{video_id.hex}/{name}"
+    key = outputs.input_key(tenant_id, video_id, name)
     with served.gate.entered():
         with served.database.transaction(tenant_id) as connection:
             outputs.register_input(connection, tenant_id, video_id, key)

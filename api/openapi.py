@@ -1,4 +1,4 @@
-"""What /openapi.json cannot read off the code: the body of a create in its encodings, and the shape of failures."""
+"""What /openapi.json cannot read off the code: the bodies of the calls that make a video, and the shape of failures."""
 
 from __future__ import annotations
 
@@ -6,55 +6,49 @@ from typing import Any
 
 from api import parameters
 from api.errors import ErrorBody
-from domain.video import PROMPT_LIMIT
+from api.parameters import Parameter
+from domain.video import Operation
 
 # "default" keeps the framework from documenting a 422 that this API never sends.
 FAILURES: dict[int | str, dict[str, Any]] = {
     "default": {"model": ErrorBody, "description": "Any failure, in OpenAI's error body"}
 }
-
-_TEXT = {"type": "string"}
-_REFERENCE = {
-    "type": "object",
-    "description": "The first frame, of exactly the asked size.",
-    "properties": {"image_url": {**_TEXT, "description": "data URL of a jpeg, png or webp image"}},
-    "required": ["image_url"],
-    "additionalProperties": False,
-}
-_PROPERTIES: dict[str, Any] = {
-    "prompt": {**_TEXT, "minLength": 1, "maxLength": PROMPT_LIMIT},
-    "model": {**_TEXT, "default": parameters.DEFAULT_MODEL},
-    "seconds": {"anyOf": [_TEXT, {"type": "integer"}], "default": parameters.DEFAULT_SECONDS},
-    "size": {**_TEXT, "default": parameters.DEFAULT_SIZE, "examples": ["720x1280", "1280x720"]},
-    "seed": {"type": "integer", "minimum": 0, "maximum": parameters.MOST_SEED},
-    "steps": {"type": "integer", "minimum": 1},
-    "guidance": {"type": "number", "minimum": 0, "maximum": parameters.MOST_GUIDANCE},
-    "metadata": {
-        "type": "object",
-        "maxProperties": parameters.METADATA_KEYS,
-        "propertyNames": {"minLength": 1, "maxLength": parameters.METADATA_KEY_LIMIT},
-        "additionalProperties": {**_TEXT, "maxLength": parameters.METADATA_VALUE_LIMIT},
-    },
-}
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
-def _create(reference: dict[str, Any]) -> dict[str, Any]:
+def body(operation: Operation) -> dict[str, Any]:
+    """The request body of a call, from the table that also parses it."""
     return {
-        "schema": {
-            "type": "object",
-            "required": ["prompt"],
-            "properties": {**_PROPERTIES, "input_reference": reference},
-            "additionalProperties": False,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": _object(operation, form=True)},
+                "application/json": {"schema": _object(operation, form=False)},
+            },
         }
     }
 
 
-CREATE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": _create({"oneOf": [{**_TEXT, "format": "binary"}, _REFERENCE]}),
-            "application/json": _create(_REFERENCE),
-        },
+def _object(operation: Operation, *, form: bool) -> dict[str, Any]:
+    taken, aliases = parameters.of(operation), parameters.ALIASES[operation]
+    properties = {name: _property(parameter, form=form) for name, parameter in taken.items()}
+    described = {
+        alias: {**properties[name], "description": f"Another name for {name}."} for alias, name in aliases.items()
     }
-}
+    names = {name: [name, *(alias for alias, meant in aliases.items() if meant == name)] for name in taken}
+    needed = [names[name] for name, parameter in taken.items() if parameter.required]
+    return {
+        "type": "object",
+        "properties": {**properties, **described},
+        "required": [each[0] for each in needed if len(each) == 1],
+        "allOf": [{"anyOf": [{"required": [name]} for name in each]} for each in needed if len(each) > 1],
+        "additionalProperties": False,
+    }
+
+
+def _property(parameter: Parameter, *, form: bool) -> dict[str, Any]:
+    schema = parameter.kind.schema(None)
+    if form and parameter.is_reference:
+        schema = {"oneOf": [_FILE, *schema["oneOf"]]}
+    default = {} if parameter.default is None else {"default": parameter.default}
+    return {**schema, **default, "description": parameter.about}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel
 
+from api.effective import Effective, effective, length
 from api.estimates import Estimate
 from domain import ids
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import PublicStatus, State, public_status
-from domain.video import Size
 from storage import videos
-from storage.videos import Page
+from storage.videos import NewVideo, Page
 
 
 class VideoError(BaseModel):
@@ -20,13 +21,6 @@ class VideoError(BaseModel):
 
     code: str
     message: str
-
-
-class Picture(BaseModel):
-    """Size in pixels and frames a second."""
-
-    size: str
-    fps: int
 
 
 class Usage(BaseModel):
@@ -37,8 +31,8 @@ class Usage(BaseModel):
     charged_micros: int
 
 
-class Video(BaseModel):
-    """OpenAI's Video object. The fields after `error` are Kinema's own."""
+class _Contract(BaseModel):
+    """OpenAI's own fields."""
 
     id: str
     object: Literal["video"] = "video"
@@ -53,16 +47,31 @@ class Video(BaseModel):
     size: str
     remixed_from_video_id: str | None
     error: VideoError | None
+
+
+class Video(Effective, _Contract):
+    """OpenAI's Video object. The fields after `error` are Kinema's own."""
+
     stage: State
     queue_position: int | None  # videos that go first
     eta: int | None  # seconds
-    resolved_model: str
-    seed: int
-    fps: int
     metadata: dict[str, str]
-    rendered: Picture
-    delivered: Picture
+    safety_identifier: str | None
     usage: Usage
+
+
+class DryRun(BaseModel):
+    """What a create with `dry_run` would make, and what it would cost. Nothing was stored."""
+
+    object: Literal["video.dry_run"] = "video.dry_run"
+    model: str  # as asked
+    prompt: str
+    seconds: str
+    size: str
+    remixed_from_video_id: str | None
+    price_micros: int
+    estimate_ms: int  # of a renderer
+    plan: Effective
 
 
 class VideoList(BaseModel):
@@ -96,20 +105,32 @@ def video(stored: videos.Video, estimate: Estimate | None = None) -> Video:
         completed_at=None if stored.completed_at is None else int(stored.completed_at.timestamp()),
         expires_at=None if stored.expires_at is None else int(stored.expires_at.timestamp()),
         prompt=request.prompt,
-        seconds=str(plan.seconds),
+        seconds=length(plan),
         size=str(plan.delivered),
-        remixed_from_video_id=None,
+        remixed_from_video_id=_source(stored.source_id),
         error=_error(stored),
         stage=stored.state,
         queue_position=known.position,
         eta=None if known.eta_ms is None else -(-known.eta_ms // 1000),
-        resolved_model=plan.model,
-        seed=plan.seed,
-        fps=plan.fps,
         metadata=request.metadata,
-        rendered=_picture(plan.rendered, plan.rendered_fps),
-        delivered=_picture(plan.delivered, plan.fps),
+        safety_identifier=request.safety_identifier,
         usage=_usage(stored),
+        **effective(request, plan),
+    )
+
+
+def dry_run(new: NewVideo) -> DryRun:
+    """A video that was planned and not stored."""
+    request, plan = new.request, new.plan
+    return DryRun(
+        model=request.model,
+        prompt=request.prompt,
+        seconds=length(plan),
+        size=str(plan.delivered),
+        remixed_from_video_id=_source(request.source),
+        price_micros=new.price_micros,
+        estimate_ms=new.estimate_ms,
+        plan=Effective(**effective(request, plan)),
     )
 
 
@@ -131,8 +152,8 @@ def _error(stored: videos.Video) -> VideoError | None:
     return VideoError(code=code, message=stored.error_message or VIDEO_ERRORS.get(code, "The video failed."))
 
 
-def _picture(size: Size, fps: int) -> Picture:
-    return Picture(size=str(size), fps=fps)
+def _source(source_id: UUID | None) -> str | None:
+    return None if source_id is None else ids.public(ids.Kind.VIDEO, source_id)
 
 
 def _usage(stored: videos.Video) -> Usage:

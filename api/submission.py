@@ -1,4 +1,4 @@
-"""POST /v1/videos from parameters to a stored video. Redis is not needed: the ring is a flag for another thread."""
+"""Every call that makes a video, up to its row. Redis is not needed: the ring is a flag for another thread."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from api import inputs, parameters
+from api import attachments, planning
 from api.idempotency import Attempt, Made
 from api.services import Services
-from domain import catalogue, ids
-from domain.catalogue import Model
-from domain.errors import NotFound, PromptBlocked
+from domain import ids
+from domain.errors import InvalidRequest, NotFound
 from domain.lifecycle import Stage
-from domain.video import Request
-from moderation import prompts
+from domain.video import Operation
 from storage import outputs, videos
 from storage.database import Connection
 from storage.keys import Caller
@@ -47,6 +45,8 @@ def submit(
     caller: Caller,
     values: dict[str, Any],
     *,
+    operation: Operation = Operation.CREATE,
+    source_id: str | None = None,
     attempt: Attempt | None = None,
     errand: Errand | None = None,
 ) -> Submitted:
@@ -58,44 +58,18 @@ def submit(
     if made is not None:
         with served.database.transaction(caller.tenant_id) as connection:
             return Submitted(_current(connection, caller, made), made)
-    parameters.check_names(values)
-    model = served.catalogue.find(parameters.model_name(values))
-    request = parameters.request(values, model)
-    refuse_blocked(request.prompt)
-    video_id = ids.new_id()
-    reference = values.get(inputs.PARAM)
-    if reference is not None:
-        png = inputs.picture(served, caller, inputs.PARAM, reference, request.size)
-        key = inputs.store(served, caller.tenant_id, video_id, "first_frame.png", png)
-        request = replace(request, first_frame=key)
-    new = _planned(served, caller, model, request, video_id)
+    prepared = planning.prepare(served, caller, operation, values, source_id)
+    if prepared.dry_run:
+        raise InvalidRequest("Nobody waits here for what a dry run would say.", param="dry_run")
+    new = prepared.new
     if errand is not None:
         new = replace(new, priority=new.priority + errand.priority, queue_seconds=errand.queue_seconds)
+    attachments.store(served, caller.tenant_id, new.id, prepared.attachments)
     submitted = _remember(served, caller, new, attempt, errand)
     if not submitted.made.replayed:
         served.ringer.want(Stage.SCREEN)
-        served.metrics.created(model.name)
+        served.metrics.created(prepared.model.name)
     return submitted
-
-
-def refuse_blocked(prompt: str) -> None:
-    """Raises PromptBlocked, which does not say what was found: that would teach how to get around it."""
-    if prompts.check(prompt).action == "block":
-        raise PromptBlocked("Your request was rejected by the safety system.")
-
-
-def _planned(served: Services, caller: Caller, model: Model, request: Request, video_id: UUID) -> NewVideo:
-    plan = catalogue.plan(request, model)
-    return NewVideo(
-        id=video_id,
-        key_id=caller.key_id,
-        request=request,
-        plan=plan,
-        pool=model.queue,
-        price_micros=catalogue.price(plan, model),
-        estimate_ms=catalogue.cost(plan, model),
-        queue_seconds=served.settings.queue_timeout_seconds,
-    )
 
 
 def _remember(
@@ -117,8 +91,7 @@ def _store(connection: Connection, caller: Caller, new: NewVideo, errand: Errand
     if errand is not None:
         errand.note(connection, new.id)
     videos.create(connection, caller.tenant_id, new)
-    if new.request.first_frame is not None:
-        outputs.adopt_input(connection, caller.tenant_id, new.id)
+    outputs.adopt_input(connection, caller.tenant_id, new.id)
     return ids.public(ids.Kind.VIDEO, new.id)
 
 

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
 from api import bodies, schemas
+from api.answers import accepted, with_estimate
 from api.bodies import Received
 from api.deps import Authenticated, Served
-from api.estimates import Estimate
-from api.idempotency import Retrying, attempt
-from api.openapi import CREATE_BODY, FAILURES
+from api.idempotency import Retrying
+from api.openapi import FAILURES, body
 from api.paths import VIDEO
-from api.services import Services
-from api.submission import submit
-from domain import eta, ids
+from domain import ids
 from domain.errors import VIDEO_ERRORS, Conflict, InvalidRequest, NotFound
 from domain.lifecycle import ACTIVE, TERMINAL, State
+from domain.video import Operation
 from storage import outputs, videos
 from storage.database import Connection
 from storage.lifecycle import Move, move
-from storage.outages import OUTAGES
 from storage.videos import Video
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["videos"], responses=FAILURES)
 
 
-@router.post("/videos", openapi_extra=CREATE_BODY)
+@router.post("/videos", openapi_extra=body(Operation.CREATE))
 def create_video(
-    retry: Retrying, served: Served, caller: Authenticated, body: Received, response: Response
-) -> schemas.Video:
+    retry: Retrying, served: Served, caller: Authenticated, received: Received, response: Response
+) -> schemas.Video | schemas.DryRun:
     """Accept a video. It is stored and paid for when this answers; the work follows."""
-    values = bodies.read(body)
-    submitted = submit(served, caller, values, attempt=attempt(retry, caller, values))
-    submitted.made.tell(response)
-    return _with_estimate(served, submitted.video, response)
+    return accepted(served, caller, Operation.CREATE, bodies.read(received), response, retry=retry)
 
 
 @router.get("/videos")
@@ -62,7 +54,7 @@ def retrieve_video(served: Served, caller: Authenticated, video_id: str, respons
     with served.database.transaction(caller.tenant_id) as connection:
         video = find(connection, caller.tenant_id, video_id)
         served.retrievals.note(connection, caller.tenant_id, video_id, video.created_at)
-    return _with_estimate(served, video, response)
+    return with_estimate(served, video, response)
 
 
 @router.post(VIDEO + "/cancel")
@@ -125,19 +117,3 @@ def _cursor(after: str | None) -> UUID | None:
         return ids.parse(ids.Kind.VIDEO, after)
     except ids.InvalidId:
         raise InvalidRequest("'after' must be the id of a video.", param="after") from None
-
-
-def _with_estimate(served: Services, video: Video, response: Response) -> schemas.Video:
-    estimate = _estimate(served, video)
-    if video.state in ACTIVE:
-        response.headers["openai-poll-after-ms"] = str(eta.poll_after(estimate.eta_ms))
-    return schemas.video(video, estimate)
-
-
-def _estimate(served: Services, video: Video) -> Estimate:
-    """Unknown while the database is away: a create that is paid for must not look as if it had failed."""
-    try:
-        return served.estimates.of(video)
-    except OUTAGES as error:
-        log.warning("no estimate: the database does not answer", extra={"error": type(error).__name__})
-        return Estimate()

@@ -209,19 +209,37 @@ def _check(request: Request, model: Model) -> None:
 def _check_length(request: Request, model: Model) -> None:
     if request.operation is Operation.EXTEND:
         _check_extension(request, model)
-    elif request.source_clip is not None:
-        most = max(model.seconds)
-        if not 1 <= request.seconds <= most:
-            raise InvalidRequest(
-                f"The source has {request.seconds} seconds; '{model.name}' repaints from 1 to {most}.", param="video"
-            )
+    elif request.operation is not Operation.CREATE:
+        _check_source(request, model)
     elif request.seconds not in model.seconds:
         raise unsupported("seconds", str(request.seconds), [str(value) for value in model.seconds])
+    _check_parts(request)
+
+
+def _check_source(request: Request, model: Model) -> None:
+    most = max(model.seconds)
+    if request.source_clip is not None and not 1 <= request.seconds <= most:
+        raise InvalidRequest(
+            f"The source has {request.source_seconds:g} seconds; '{model.name}' takes from 1 to {most}.", param="video"
+        )
+    if request.source_clip is None and request.seconds not in model.seconds:
+        raise unsupported("video", str(request.seconds), [str(value) for value in model.seconds])
+
+
+def _check_parts(request: Request) -> None:
     shots = sum(shot.seconds for shot in request.shots)
     if request.shots and shots != request.seconds:
         raise InvalidRequest(
             f"The shots have {shots} seconds together, the video {request.seconds}; they must be equal.", param="shots"
         )
+    moments = [frame.second for frame in request.keyframes]
+    if len(set(moments)) < len(moments) or any(moment > request.seconds for moment in moments):
+        raise InvalidRequest(
+            f"Each keyframe must have a second of its own, from 0 to {request.seconds}.", param="keyframes"
+        )
+    names = [lora.name for lora in request.loras]
+    if len(set(names)) < len(names):
+        raise InvalidRequest("Each of the loras may be named once.", param="loras")
 
 
 def _check_extension(request: Request, model: Model) -> None:

@@ -69,6 +69,11 @@ def register(connection: Connection, lease: Lease, purpose: Literal["draft", "ou
     return True
 
 
+def input_key(tenant_id: UUID, video_id: UUID, name: str) -> str:
+    """Where an input of a video lies; `name` tells it from the others."""
+    return f"inputs/{tenant_id.hex}/{video_id.hex}/{name}"
+
+
 def register_input(connection: Connection, tenant_id: UUID, video_id: UUID, name: str) -> None:
     """Write an upload's key down before its bytes are put. It is swept unless its video adopts it."""
     connection.execute(

@@ -7,18 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import inputs, parameters, references
+from api import parameters, references
 from api.multipart import Upload
+from api.parameters import Terms
+from api.planning import _draft
 from domain import catalogue
 from domain.errors import InvalidRequest, NotFound
-from domain.video import Request, Size
+from domain.video import Operation, Request, Size
 
-CATALOGUE = catalogue.load(Path("models.toml"))
+CATALOGUE = catalogue.load(Path("models.toml"), testcard=True)
+CREATE = Operation.CREATE
 
 
 def parse(**values: Any) -> Request:
-    parameters.check_names(values)
-    return parameters.request(values, CATALOGUE.find(parameters.model_name(values)))
+    settled = parameters.named(CREATE, values)
+    name = parameters.model_name(settled)
+    model = CATALOGUE.find(name)
+    return _draft(CREATE, parameters.read(CREATE, settled, Terms(model)), name, None, model)
 
 
 def test_a_prompt_is_enough() -> None:
@@ -113,13 +118,6 @@ def test_metadata_at_its_limits_is_taken() -> None:
     assert parse(prompt="x", metadata=metadata).metadata == metadata
 
 
-@pytest.mark.parametrize("name", sorted(parameters.UNSUPPORTED))
-def test_what_is_not_supported_yet_is_refused_and_never_ignored(name: str) -> None:
-    with pytest.raises(InvalidRequest, match=f"'{name}' is not supported yet") as refused:
-        parse(prompt="x", **{name: "1"})
-    assert (refused.value.param, refused.value.code) == (name, "unsupported_parameter")
-
-
 LETTERS = "aé4x{"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(LETTERS),
@@ -128,13 +126,13 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(parameters.TAKEN)), JSON))
-def test_any_json_is_a_request_or_a_refusal(values: dict[str, Any]) -> None:
+@given(st.dictionaries(st.sampled_from(sorted(parameters.of(CREATE))), JSON), st.sampled_from(["sora-2", "testcard"]))
+def test_any_json_is_a_request_or_a_refusal(values: dict[str, Any], model: str) -> None:
     given_values = {name: value for name, value in values.items() if value is not None}
     try:
-        request = parse(**{"prompt": "x", **given_values})
-        if inputs.PARAM in given_values:
-            references.picture(inputs.PARAM, given_values[inputs.PARAM])
+        request = parse(**{"prompt": "x", "model": model, **given_values})
+        if "input_reference" in given_values:
+            references.picture("input_reference", given_values["input_reference"])
     except (InvalidRequest, NotFound):
         return
     assert Request.from_json(request.to_json()) == request

@@ -1,0 +1,94 @@
+"""Pictures and clips of a request: decoded before anything is stored, stored before the video is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from api import inputs
+from api.services import Services
+from api.sources import PARAM, Source
+from domain.errors import NotFound
+from domain.video import Size
+from storage import outputs
+from storage.keys import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One input of a video: bytes that came along, or an object of the tenant's to copy."""
+
+    name: str  # among the video's inputs; its suffix says what it is
+    content: bytes | None = field(default=None, repr=False)
+    copied: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A reference that is not looked at yet."""
+
+    name: str
+    param: str
+    reference: Any
+
+
+class Desk:
+    """Takes a request's references and says which keys they will have, before any of them is decoded."""
+
+    def __init__(self, tenant_id: UUID, video_id: UUID) -> None:
+        self.video_id = video_id
+        self._tenant_id = tenant_id
+        self._pictures: list[_Picture] = []
+        self._clips: list[Attachment] = []
+
+    def picture(self, name: str, param: str, reference: Any) -> str | None:
+        """The key of a picture; None if there is none."""
+        if reference is None:
+            return None
+        self._pictures.append(_Picture(f"{name}.png", param, reference))
+        return self._key(f"{name}.png")
+
+    def source(self, source: Source) -> str:
+        """The key of the clip to work on."""
+        return self._ready(Attachment("source.mp4", content=source.mp4, copied=source.key))
+
+    def copy(self, name: str, key: str | None) -> str | None:
+        """The key of another input of the tenant's under a name of this video's: the other one may be deleted."""
+        return None if key is None else self._ready(Attachment(f"{name}.png", copied=key))
+
+    def attachments(self, served: Services, caller: Caller, size: Size) -> tuple[Attachment, ...]:
+        """Everything, pictures decoded to exactly this size. Raises InvalidRequest, NotFound, Unavailable."""
+        decoded = (
+            Attachment(each.name, content=inputs.picture(served, caller, each.param, each.reference, size))
+            for each in self._pictures
+        )
+        return (*self._clips, *decoded)
+
+    def _ready(self, attachment: Attachment) -> str:
+        self._clips.append(attachment)
+        return self._key(attachment.name)
+
+    def _key(self, name: str) -> str:
+        return outputs.input_key(self._tenant_id, self.video_id, name)
+
+
+def store(served: Services, tenant_id: UUID, video_id: UUID, attachments: Sequence[Attachment]) -> None:
+    """Put what came along, copy what is there. Whatever fails afterwards, the sweeper finds it. Raises Unavailable."""
+    for attachment in attachments:
+        if attachment.content is not None:
+            inputs.store(served, tenant_id, video_id, attachment.name, attachment.content)
+        elif attachment.copied is not None:
+            _copy(served, tenant_id, video_id, attachment.name, attachment.copied)
+
+
+def _copy(served: Services, tenant_id: UUID, video_id: UUID, name: str, copied: str) -> None:
+    key = outputs.input_key(tenant_id, video_id, name)
+    with served.gate.entered():
+        with served.database.transaction(tenant_id) as connection:
+            outputs.register_input(connection, tenant_id, video_id, key)
+        try:
+            served.objects.copy(copied, key)
+        except NotFound:  # deleted since it was looked up
+            raise NotFound("The source is no longer there.", param=PARAM, code="video_not_found") from None
