@@ -51,7 +51,7 @@ def move(connection: Connection, change: Move) -> bool:
         url = row["webhook_url"]
         announcements.announce_state(connection, change.tenant_id, change.video_id, change.after, url)
     if change.after in TERMINAL:
-        _end(connection, change, row["price_micros"], gpu_ms)
+        _end(connection, change, gpu_ms)
     return True
 
 
@@ -68,7 +68,6 @@ def _update(connection: Connection, change: Move) -> sa.RowMapping | None:
         .values(**_values(change))
         .returning(
             videos.c.event_seq,
-            videos.c.price_micros,
             videos.c.gpu_ms,
             before.c.queue.label("queue_before"),
             videos.c.request["webhook_url"].label("webhook_url"),
@@ -134,20 +133,14 @@ def _end_attempt(connection: Connection, change: Move, queue: str) -> int:
     return gpu_ms
 
 
-def _end(connection: Connection, change: Move, price_micros: int, gpu_ms: int) -> None:
+def _end(connection: Connection, change: Move, gpu_ms: int) -> None:
     completed = change.after is State.COMPLETED
     doomed = sa.update(objects).where(objects.c.video_id == change.video_id, objects.c.doomed_at.is_(None))
-    if completed:
-        doomed = doomed.where(sa.or_(objects.c.purpose != "output", objects.c.fence != change.fence))
+    if completed:  # its inputs stay as long as the result: a remix begins with the same pictures
+        stale = sa.and_(objects.c.purpose == "output", objects.c.fence != change.fence)
+        doomed = doomed.where(sa.or_(objects.c.purpose == "draft", stale))
     connection.execute(doomed.values(doomed_at=NOW))
-    ledger.settle(
-        connection,
-        change.tenant_id,
-        change.video_id,
-        price_micros=price_micros,
-        gpu_ms=gpu_ms,
-        completed=completed,
-    )
+    ledger.settle(connection, change.tenant_id, change.video_id, gpu_ms=gpu_ms, completed=completed)
 
 
 def _milliseconds(start: datetime, end: datetime) -> int:
