@@ -11,12 +11,13 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import c2pa
 
 from moderation.manifest import ACTIONS, DISCLOSURE, NAMESPACE, Facts, ManifestError, disclosure_faults, ingredients
 from moderation.manifest import manifest as manifest_of
+from moderation.verification import State, Verification
 
 if TYPE_CHECKING:
     from moderation.signing import Identity
@@ -27,8 +28,6 @@ SETTINGS: dict[str, Any] = {
     "core": {"backing_store_memory_threshold_in_mb": 32},
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True, "verify_after_sign": True},
 }
-
-State = Literal["trusted", "valid", "invalid", "absent"]
 
 
 class SigningError(Exception):
@@ -43,26 +42,6 @@ class SignedFile:
     mime: str
     sha256: str
     size: int  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What a file says about its origin, and whether that holds.
-
-    trusted: signed by somebody under the given root, unchanged since. valid: unchanged, signer unknown.
-    invalid: changed, or the claim is broken. absent: no claim at all. All texts come from the file and are
-    untrusted: escape them on display.
-    """
-
-    state: State
-    problems: tuple[str, ...] = ()  # C2PA status codes, ours start with "kinema."
-    signer: str | None = None
-    generator: str | None = None
-    created_at: str | None = None
-    digital_source_type: str | None = None
-    video_id: str | None = None
-    model: str | None = None
-    ingredients: tuple[str, ...] = ()  # relationship of each
 
 
 class Notary:
@@ -163,6 +142,7 @@ def _read(reader: c2pa.Reader) -> Verification:
         video_id=_text(parameters.get(f"{NAMESPACE}.video")),
         model=_text(parameters.get(f"{NAMESPACE}.model")),
         ingredients=tuple(str(each.get("relationship")) for each in active.get("ingredients", [])),
+        prompt_digest=_text(parameters.get(f"{NAMESPACE}.prompt_hmac_sha256")),
     )
 
 
