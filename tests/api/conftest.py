@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
@@ -132,6 +132,21 @@ def http(app: TestClient, tenant: Tenant) -> TestClient:
     """The same, with the tenant's key on every request."""
     app.headers["authorization"] = f"Bearer {tenant.key}"
     return app
+
+
+@pytest.fixture(scope="session")
+def running_testcard(settings: Settings) -> Iterator[TestClient]:
+    """An application that offers the test card, whose videos can have everything."""
+    offering = replace(settings, testcard=True, webhook_allow_loopback=True)
+    with TestClient(create_app(offering), follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def testcard(running_testcard: TestClient, tenant: Tenant) -> TestClient:
+    """The same, with the tenant's key on every request."""
+    running_testcard.headers["authorization"] = f"Bearer {tenant.key}"
+    return running_testcard
 
 
 @pytest.fixture
