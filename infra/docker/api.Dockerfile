@@ -1,4 +1,4 @@
-# The API, the dispatcher, migrations and the commands of an operator. No torch, no engine, no codec.
+# The API, the dispatcher, migrations and the commands of an operator. No torch, no engine.
 #   docker build -f infra/docker/api.Dockerfile -t kinema-api:0.1.0 .
 
 FROM python:3.11.14-slim-bookworm AS install
