@@ -10,7 +10,18 @@ import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
-from api import content, derivations, errors, health, models, moderations, videos, webhooks
+from api import (
+    content,
+    deliveries,
+    derivations,
+    errors,
+    health,
+    models,
+    moderations,
+    videos,
+    webhook_default,
+    webhooks,
+)
 from api.metrics import Metrics
 from api.services import Services
 from api.tracking import Tracking
@@ -36,7 +47,17 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Tracking, metrics=metrics)
     errors.install(app)
-    for resource in (content, derivations, videos, webhooks, models, moderations, health):
+    for resource in (
+        content,
+        derivations,
+        videos,
+        webhook_default,
+        webhooks,
+        deliveries,
+        models,
+        moderations,
+        health,
+    ):
         app.include_router(resource.router)
     return app
 

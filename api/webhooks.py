@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from datetime import timedelta
-from typing import Annotated, Any, Literal, NoReturn, cast
-from uuid import UUID
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from api import bodies
+from api import bodies, webhook_values
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.openapi import FAILURES
-from api.parameters import one_of, wrong_type
+from api.webhook_trial import send_test
 from domain import ids
-from domain.errors import InvalidRequest, NotFound
-from domain.targets import MAX_URL, Refusal, parse_target
-from domain.webhooks import EventType
+from domain.webhooks import CONCURRENCY, EventType, Pace
 from storage import webhooks
-from storage.webhooks import Changes, Endpoint
+from storage.webhooks import Endpoint, Reason
 
-NAME_LIMIT = 256
 ENDPOINT = "/webhook_endpoints/{webhook_endpoint_id}"
-_KEEP = "keep_old_secret_active_for_24_hours"
+
+
+class WebhookHealth(BaseModel):
+    """How it goes. Paused: nothing is sent before `paused_until`, then one probe decides, and no attempt is lost.
+
+    `alert_percent` says how near a failing endpoint is to being disabled: 0, 50, 70, 90 or 100.
+    """
+
+    state: Literal["ok", "failing", "paused"]
+    paused_until: int | None
+    failing_since: int | None
+    failures: int = Field(description="In a row.")
+    alert_percent: int
+    alerted_at: int | None
 
 
 class WebhookEndpoint(BaseModel):
-    """OpenAI's object. `disabled_at` is ours: the receiver answered 410, and nothing is sent until an update."""
+    """OpenAI's object. From `disabled_at` on it is ours: nothing is sent to a disabled endpoint until an update."""
 
     id: str
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
@@ -39,6 +47,10 @@ class WebhookEndpoint(BaseModel):
     updated_at: int
     signing_secret_hint: str
     disabled_at: int | None
+    disabled_reason: Reason | None
+    rate: float | None
+    concurrency: int
+    health: WebhookHealth
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):
@@ -65,6 +77,16 @@ class DeletedWebhookEndpoint(BaseModel):
     deleted: Literal[True] = True
 
 
+class WebhookEndpointTest(BaseModel):
+    """The endpoint answered; `status_code` says what."""
+
+    object: Literal["webhook_endpoint.test"] = "webhook_endpoint.test"
+    webhook_endpoint_id: str
+    event_type: EventType
+    status_code: int
+    success: Literal[True] = True
+
+
 class WebhookEventTypeList(BaseModel):
     """What can be subscribed to."""
 
@@ -72,29 +94,17 @@ class WebhookEventTypeList(BaseModel):
     data: list[EventType]
 
 
-def _json_body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-_PROPERTIES: dict[str, Any] = {
-    "name": {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT},
-    "url": {"type": "string", "maxLength": MAX_URL, "description": "https, to a public host."},
-    "event_types": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": list(EventType)}},
-}
-
 router = APIRouter(prefix="/v1", tags=["webhooks"], responses=FAILURES)
 
 
-@router.post("/webhook_endpoints", openapi_extra=_json_body(_PROPERTIES, list(_PROPERTIES)))
+@router.post(
+    "/webhook_endpoints", openapi_extra=webhook_values.json_body(webhook_values.ENDPOINT, *webhook_values.REQUIRED)
+)
 def create_webhook_endpoint(served: Served, caller: Authenticated, body: Received) -> WebhookEndpointWithSecret:
     """Subscribe a URL to event types. `signing_secret` is shown here and never again."""
-    wanted = _changes(served, bodies.read(body))
-    for param in _PROPERTIES:
-        if getattr(wanted, param) is None:
-            raise InvalidRequest(
-                f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
-            )
+    values = bodies.read(body)
+    wanted = webhook_values.changes(served, values)
+    webhook_values.require(values, *webhook_values.REQUIRED)
     with served.database.transaction(caller.tenant_id) as connection:
         endpoint, secret = webhooks.create(
             connection,
@@ -102,7 +112,9 @@ def create_webhook_endpoint(served: Served, caller: Authenticated, body: Receive
             name=wanted.name or "",
             url=wanted.url or "",
             event_types=wanted.event_types or (),
+            pace=Pace(wanted.rate, wanted.concurrency or CONCURRENCY),
             keys=served.settings.webhook_keys,
+            most=caller.tenant.endpoints,
         )
     return WebhookEndpointWithSecret(**_fields(endpoint), signing_secret=secret)
 
@@ -115,7 +127,7 @@ def list_webhook_endpoints(
     limit: Annotated[int, Query(ge=0, le=100)] = 20,
 ) -> WebhookEndpointList:
     """A page of the caller's endpoints, newest first."""
-    cursor = _cursor(after)
+    cursor = webhook_values.cursor(after)
     with served.database.transaction(caller.tenant_id) as connection:
         page = webhooks.page(connection, caller.tenant_id, after=cursor, limit=limit)
     data = [_shown(endpoint) for endpoint in page.endpoints]
@@ -130,126 +142,63 @@ def list_webhook_endpoints(
 @router.get(ENDPOINT)
 def retrieve_webhook_endpoint(served: Served, caller: Authenticated, webhook_endpoint_id: str) -> WebhookEndpoint:
     """One endpoint, without its secret."""
-    endpoint_id = _known(webhook_endpoint_id)
+    endpoint_id = webhook_values.known(webhook_endpoint_id)
     with served.database.transaction(caller.tenant_id) as connection:
         endpoint = webhooks.find(connection, caller.tenant_id, endpoint_id)
-    return _shown(endpoint or _not_found(webhook_endpoint_id))
+    return _shown(endpoint or webhook_values.not_found(webhook_endpoint_id))
 
 
-@router.post(ENDPOINT, openapi_extra=_json_body(_PROPERTIES, []))
+@router.post(ENDPOINT, openapi_extra=webhook_values.json_body(webhook_values.ENDPOINT))
 def update_webhook_endpoint(
     served: Served, caller: Authenticated, webhook_endpoint_id: str, body: Received
 ) -> WebhookEndpoint:
-    """Change what is named, keep the rest. An endpoint that was disabled is switched on again."""
-    endpoint_id = _known(webhook_endpoint_id)
-    changes = _changes(served, bodies.read(body))
+    """Change what is named, keep the rest. An endpoint that was disabled or paused is switched on again."""
+    endpoint_id = webhook_values.known(webhook_endpoint_id)
+    changes = webhook_values.changes(served, bodies.read(body))
     with served.database.transaction(caller.tenant_id) as connection:
         endpoint = webhooks.update(connection, caller.tenant_id, endpoint_id, changes)
-    return _shown(endpoint or _not_found(webhook_endpoint_id))
+    return _shown(endpoint or webhook_values.not_found(webhook_endpoint_id))
 
 
 @router.delete(ENDPOINT)
 def delete_webhook_endpoint(served: Served, caller: Authenticated, webhook_endpoint_id: str) -> DeletedWebhookEndpoint:
     """Send nothing more to the endpoint; what waits for it is dropped."""
-    endpoint_id = _known(webhook_endpoint_id)
+    endpoint_id = webhook_values.known(webhook_endpoint_id)
     with served.database.transaction(caller.tenant_id) as connection:
         if not webhooks.delete(connection, caller.tenant_id, endpoint_id):
-            _not_found(webhook_endpoint_id)
+            webhook_values.not_found(webhook_endpoint_id)
     return DeletedWebhookEndpoint(id=webhook_endpoint_id)
 
 
-@router.post(ENDPOINT + "/rotate_secret", openapi_extra=_json_body({_KEEP: {"type": "boolean", "default": False}}, []))
+@router.post(ENDPOINT + "/rotate_secret", openapi_extra=webhook_values.json_body(webhook_values.ROTATION))
 def rotate_webhook_endpoint_secret(
     served: Served, caller: Authenticated, webhook_endpoint_id: str, body: Received
 ) -> WebhookEndpointWithSecret:
-    """A new signing secret. The old one ends at once, or signs beside it for a day if that is asked for."""
-    endpoint_id, values = _known(webhook_endpoint_id), bodies.read(body)
-    _refuse_others(values, {_KEEP})
-    keep = values.get(_KEEP, False)
-    if not isinstance(keep, bool):
-        wrong_type(_KEEP, "a boolean", keep)
-    overlap = timedelta(days=1 if keep else 0)
+    """A new signing secret. The old one ends at once, or signs beside it for as long as is asked for."""
+    endpoint_id, overlap = webhook_values.known(webhook_endpoint_id), webhook_values.overlap(bodies.read(body))
     with served.database.transaction(caller.tenant_id) as connection:
         keys = served.settings.webhook_keys
         rotated = webhooks.rotate_secret(connection, caller.tenant_id, endpoint_id, keys, overlap)
-    endpoint, secret = rotated or _not_found(webhook_endpoint_id)
+    endpoint, secret = rotated or webhook_values.not_found(webhook_endpoint_id)
     return WebhookEndpointWithSecret(**_fields(endpoint), signing_secret=secret)
+
+
+@router.post(ENDPOINT + "/test", openapi_extra=webhook_values.json_body(webhook_values.TEST, "event_type"))
+def test_webhook_endpoint(
+    served: Served, caller: Authenticated, webhook_endpoint_id: str, body: Received
+) -> WebhookEndpointTest:
+    """Send a signed event that names nothing, now and once. Any HTTP answer counts; without one this is a 400."""
+    endpoint_id, event_type = webhook_values.known(webhook_endpoint_id), webhook_values.tested(bodies.read(body))
+    with served.database.transaction(caller.tenant_id) as connection:
+        endpoint = webhooks.find(connection, caller.tenant_id, endpoint_id)
+    status = send_test(served, caller, endpoint or webhook_values.not_found(webhook_endpoint_id), event_type)
+    return WebhookEndpointTest(webhook_endpoint_id=webhook_endpoint_id, event_type=event_type, status_code=status)
 
 
 @router.get("/webhook_event_types")
 def list_webhook_event_types(_caller: Authenticated) -> WebhookEventTypeList:
     """What an endpoint can subscribe to."""
     return WebhookEventTypeList(data=list(EventType))
-
-
-def _changes(served: Served, values: dict[str, Any]) -> Changes:
-    """What the body sets, each value checked. Raises InvalidRequest."""
-    _refuse_others(values, _PROPERTIES)
-    return Changes(
-        name=_name(values["name"]) if "name" in values else None,
-        url=_url(served, values["url"]) if "url" in values else None,
-        event_types=_event_types(values["event_types"]) if "event_types" in values else None,
-    )
-
-
-def _cursor(after: str | None) -> UUID | None:
-    if not after:
-        return None
-    try:
-        return ids.parse(ids.Kind.WEBHOOK_ENDPOINT, after)
-    except ids.InvalidId:
-        raise InvalidRequest("'after' must be the id of a webhook endpoint.", param="after") from None
-
-
-def _refuse_others(values: dict[str, Any], taken: Container[str]) -> None:
-    for name in values:
-        if name not in taken:
-            raise InvalidRequest(f"Unknown parameter: '{name[:64]}'.", param=name[:64], code="unknown_parameter")
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str):
-        wrong_type("name", "a string", value)
-    if not 1 <= len(value) <= NAME_LIMIT:
-        raise InvalidRequest(f"Invalid 'name': it must have 1 to {NAME_LIMIT} characters.", param="name")
-    return value
-
-
-def _url(served: Served, value: Any) -> str:
-    """The text alone is judged here; what the host resolves to, at every delivery."""
-    if not isinstance(value, str):
-        wrong_type("url", "a string", value)
-    target = parse_target(value, allow_loopback=served.settings.webhook_allow_loopback)
-    if isinstance(target, Refusal):
-        raise InvalidRequest(f"Invalid 'url': {target.reason}", param="url")
-    return value
-
-
-def _event_types(value: Any) -> tuple[EventType, ...]:
-    if not isinstance(value, list):
-        wrong_type("event_types", "an array", value)
-    if not value:
-        raise InvalidRequest("Invalid 'event_types': it must name at least one event type.", param="event_types")
-    names = cast("list[Any]", value)
-    for name in names:
-        if not isinstance(name, str):
-            wrong_type("event_types", "an array of strings", name)
-    return tuple(dict.fromkeys(EventType(one_of("event_types", name, list(EventType))) for name in names))
-
-
-def _known(public_id: str) -> UUID:
-    try:
-        return ids.parse(ids.Kind.WEBHOOK_ENDPOINT, public_id)
-    except ids.InvalidId:
-        _not_found(public_id)
-
-
-def _not_found(public_id: str) -> NoReturn:
-    raise NotFound(
-        f"Webhook endpoint with id '{public_id[:64]}' not found.",
-        param="webhook_endpoint_id",
-        code="webhook_endpoint_not_found",
-    )
 
 
 def _shown(endpoint: Endpoint) -> WebhookEndpoint:
@@ -262,8 +211,29 @@ def _fields(endpoint: Endpoint) -> dict[str, Any]:
         "name": endpoint.name,
         "url": endpoint.url,
         "event_types": list(endpoint.event_types),
-        "created_at": int(endpoint.created_at.timestamp()),
-        "updated_at": int(endpoint.updated_at.timestamp()),
+        "created_at": _seconds(endpoint.created_at),
+        "updated_at": _seconds(endpoint.updated_at),
         "signing_secret_hint": endpoint.secret_hint,
-        "disabled_at": None if endpoint.disabled_at is None else int(endpoint.disabled_at.timestamp()),
+        "disabled_at": _seconds(endpoint.disabled_at),
+        "disabled_reason": endpoint.disabled_reason,
+        "rate": endpoint.pace.rate,
+        "concurrency": endpoint.pace.concurrency,
+        "health": _health(endpoint),
     }
+
+
+def _health(endpoint: Endpoint) -> WebhookHealth:
+    health = endpoint.health
+    failing = "failing" if health.failing_since else "ok"
+    return WebhookHealth(
+        state="paused" if health.open_until else failing,
+        paused_until=_seconds(health.open_until),
+        failing_since=_seconds(health.failing_since),
+        failures=health.failures,
+        alert_percent=health.alert_percent,
+        alerted_at=_seconds(health.alerted_at),
+    )
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp())

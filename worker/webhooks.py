@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from domain.deliveries import Attempt, ErrorClass, judge
-from domain.webhooks import headers
 from runtime.egress import TOTAL_SECONDS, Egress
+from runtime.webhooks import send
 from storage import deliveries, endpoint_secrets
 from storage.database import Database
 from storage.deliveries import LEASE_SECONDS, Delivery, Finished
@@ -18,8 +17,6 @@ from storage.outages import OUTAGES
 from storage.secrets import Sealed, UnreadableSecret, unseal
 
 log = logging.getLogger(__name__)
-
-USER_AGENT = "Kinema-Webhooks/1"
 
 
 def deliver_due(
@@ -86,15 +83,12 @@ def _tell(delivery: Delivery, finished: Finished) -> None:
 
 
 def _attempt(database: Database, delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> Attempt:
-    """Signed at the moment of sending: receivers refuse a signature that is five minutes old."""
     try:
         signing = _secrets(database, delivery, keys)
     except UnreadableSecret as error:
         log.error("a webhook cannot be signed", extra={"endpoint": delivery.endpoint_id.hex, "reason": str(error)})  # noqa: TRY400 - the reason says it all
         return Attempt(0, error=ErrorClass.SECRET)
-    signed = headers(delivery.public_id, int(time.time()), delivery.body, signing)
-    sent = signed | {"content-type": "application/json", "user-agent": USER_AGENT}
-    return egress.post(delivery.url, sent, delivery.body)
+    return send(egress, delivery.url, delivery.public_id, delivery.body, signing)
 
 
 def _secrets(database: Database, delivery: Delivery, keys: Mapping[str, bytes]) -> list[str]:

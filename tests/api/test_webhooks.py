@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from api.app import create_app
+from domain.webhooks import EventType
 from runtime.settings import Settings
 from tests.api.conftest import Tenant
 from tests.fixtures.videos import World
@@ -92,9 +93,10 @@ def test_the_secret_is_rotated(client: OpenAI) -> None:
     assert refused.value.param == "keep_old_secret_active_for_24_hours"
 
 
-def test_the_event_types_are_those_of_videos(client: OpenAI) -> None:
+def test_the_event_types_are_those_of_videos_batches_and_endpoints(client: OpenAI) -> None:
     listed = client.webhooks.event_types.list()
-    assert (listed.object, listed.data) == ("list", ["video.completed", "video.failed"])
+    assert (listed.object, listed.data) == ("list", [str(event_type) for event_type in EventType])
+    assert {"video.completed", "video.failed", "batch.completed", "webhook.ping"} <= set(listed.data)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,13 @@ def test_the_event_types_are_those_of_videos(client: OpenAI) -> None:
         ("event_types", []),
         ("event_types", "video.completed"),
         ("event_types", ["video.exploded"]),
-        ("event_types", ["batch.completed"]),
+        ("event_types", ["response.completed"]),
+        ("rate", -1),
+        ("rate", "fast"),
+        ("rate", True),
+        ("concurrency", 0),
+        ("concurrency", 17),
+        ("concurrency", 1.5),
         ("event_types", [7]),
         ("secret", "whsec_mine"),
     ],

@@ -96,7 +96,7 @@ def test_a_retry_carries_the_same_id_and_a_fresh_signature(world: World, monkeyp
         make_due(world)
         now = time.time()
         with monkeypatch.context() as later:
-            later.setattr("worker.webhooks.time.time", lambda: now + 200)
+            later.setattr("runtime.webhooks.time.time", lambda: now + 200)
             assert deliver(world) == 1
     assert len({request.headers["webhook-id"] for request in there.requests}) == 1
     assert len({request.body for request in there.requests}) == 1
