@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import uvicorn
@@ -18,6 +20,8 @@ from api import (
     health,
     models,
     moderations,
+    progress,
+    usage,
     videos,
     webhook_default,
     webhooks,
@@ -51,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
         content,
         derivations,
         videos,
+        progress,
+        usage,
         webhook_default,
         webhooks,
         deliveries,
@@ -70,11 +76,26 @@ async def _lifespan(app: FastAPI, settings: Settings, metrics: Metrics) -> Async
     app.state.services.close()
 
 
+class _Server(uvicorn.Server):
+    """Ends the progress streams first: they would last until the grace is over."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As it is, but without waiting for what has no end."""
+        services: Services = self._app.state.services
+        services.streams.close()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in hand get ten seconds to finish."""
     logs.configure(settings.log_level)
-    uvicorn.run(
-        create_app(settings),
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
         host=settings.api_host,
         port=settings.api_port,
         http="h11",
@@ -86,3 +107,8 @@ def serve(settings: Settings) -> None:
         access_log=False,  # `api.tracking` writes one line for every answer
         log_config=None,
     )
+    server = _Server(config, app)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit("the server did not start")

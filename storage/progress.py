@@ -1,0 +1,76 @@
+"""What progress streams follow: the events of many videos at once, and how far each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+
+from storage import issued
+from storage.tables import NOW, api_keys, events, tenants, videos
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a video's history; `type` is the state that it came to."""
+
+    seq: int
+    type: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a video is: the events since the one that was known, and what changes between events."""
+
+    video_id: UUID
+    events: tuple[Event, ...]
+    progress: int
+    gone: bool  # deleted, or its retention is over
+
+
+def last_event(connection: Connection, tenant_id: UUID, video_id: UUID) -> int:
+    """The sequence of the video's newest event; 0 if there is no such video."""
+    query = sa.select(videos.c.event_seq).where(videos.c.tenant_id == tenant_id, videos.c.id == video_id)
+    return connection.scalar(query) or 0
+
+
+def follow_for_any_tenant(connection: Connection, known: Mapping[UUID, int]) -> Sequence[Position]:
+    """Every video named in `known`, with its events after that sequence. One statement, so one moment."""
+    asked = (
+        sa.func.unnest(sa.literal(list(known), ARRAY(sa.Uuid)), sa.literal(list(known.values()), ARRAY(sa.BigInteger)))
+        .table_valued(sa.column("id", sa.Uuid), sa.column("seq", sa.BigInteger))
+        .render_derived("asked")
+    )
+    line = sa.func.jsonb_build_array(events.c.seq, events.c.type, events.c.at)
+    fresh = (
+        sa.select(sa.func.jsonb_agg(aggregate_order_by(line, events.c.seq)))
+        .where(events.c.video_id == asked.c.id, events.c.seq > asked.c.seq)
+        .scalar_subquery()
+        .correlate(asked)
+    )
+    changed = sa.case((videos.c.event_seq > asked.c.seq, fresh))
+    gone = sa.or_(videos.c.deleted_at.is_not(None), sa.func.coalesce(videos.c.expires_at < NOW, False))
+    query = sa.select(videos.c.id, changed.label("events"), videos.c.progress, gone.label("gone"))
+    rows = connection.execute(query.join_from(asked, videos, videos.c.id == asked.c.id))
+    return [Position(row.id, tuple(map(_event, row.events or ())), row.progress, row.gone) for row in rows]
+
+
+def living_keys_for_any_tenant(connection: Connection, key_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Those of the keys that still open the door."""
+    query = (
+        sa.select(api_keys.c.id)
+        .join(tenants, tenants.c.id == api_keys.c.tenant_id)
+        .where(api_keys.c.id.in_(key_ids), *issued.alive(api_keys), tenants.c.disabled_at.is_(None))
+    )
+    return frozenset(connection.scalars(query))
+
+
+def _event(line: list[Any]) -> Event:
+    return Event(line[0], line[1], datetime.fromisoformat(line[2]))
