@@ -11,7 +11,7 @@ from api.effective import Effective, effective, length
 from api.estimates import Estimate
 from domain import ids
 from domain.errors import VIDEO_ERRORS
-from domain.lifecycle import PublicStatus, State, public_status
+from domain.lifecycle import ACTIVE, PublicStatus, State, public_status
 from storage import videos
 from storage.videos import NewVideo, Page
 
@@ -24,10 +24,12 @@ class VideoError(BaseModel):
 
 
 class Usage(BaseModel):
-    """What the video took and costs. `charged_micros` is 0 unless there is a result."""
+    """What the video took and costs. It is held while the video lives, and charged if there is a result."""
 
     gpu_ms: int
+    seconds: int  # of video that are charged
     price_micros: int
+    held_micros: int
     charged_micros: int
 
 
@@ -157,5 +159,11 @@ def _source(source_id: UUID | None) -> str | None:
 
 
 def _usage(stored: videos.Video) -> Usage:
-    charged = stored.price_micros if stored.state is State.COMPLETED else 0
-    return Usage(gpu_ms=stored.gpu_ms, price_micros=stored.price_micros, charged_micros=charged)
+    completed = stored.state is State.COMPLETED
+    return Usage(
+        gpu_ms=stored.gpu_ms,
+        seconds=stored.plan.seconds if completed else 0,
+        price_micros=stored.price_micros,
+        held_micros=stored.price_micros if stored.state in ACTIVE else 0,
+        charged_micros=stored.price_micros if completed else 0,
+    )

@@ -44,7 +44,8 @@ def expect_everything(video: dict[str, Any]) -> None:
     assert video["resolved_model"] == "kinema-dit"
     assert video["rendered"] == {"size": "144x80", "fps": 6}
     assert video["delivered"] == {"size": "1280x720", "fps": 12}
-    assert video["usage"] == {"gpu_ms": 0, "price_micros": 160_000, "charged_micros": 0}
+    used = {"gpu_ms": 0, "seconds": 0, "price_micros": 160_000, "held_micros": 160_000, "charged_micros": 0}
+    assert video["usage"] == used
 
 
 def test_a_prompt_is_enough(client: OpenAI) -> None:
