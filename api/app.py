@@ -21,11 +21,13 @@ from api import (
     models,
     moderations,
     progress,
+    provenance,
     usage,
     videos,
     webhook_default,
     webhooks,
 )
+from api.admin import router as administration
 from api.metrics import Metrics
 from api.services import Services
 from api.tracking import Tracking
@@ -51,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Tracking, metrics=metrics)
     errors.install(app)
+    app.include_router(administration.router)
     for resource in (
         content,
         derivations,
@@ -62,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         deliveries,
         models,
         moderations,
+        provenance,
         health,
     ):
         app.include_router(resource.router)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any, NoReturn, cast
@@ -36,12 +37,18 @@ class Body:
 
 async def receive(request: Request, served: Served, _caller: Authenticated) -> AsyncGenerator[Body]:
     """Take the body of a known caller. Too long is 413, too slow 408; both end before all of it is read."""
-    limit = served.settings.max_upload_bytes
+    async with within(request, served.settings.max_upload_bytes) as body:
+        yield body
+
+
+@asynccontextmanager
+async def within(request: Request, limit: int, patience: float = PATIENCE_SECONDS) -> AsyncGenerator[Body]:
+    """The body, which may have `limit` bytes and take `patience` seconds, as long as the block lasts."""
     if int(request.headers.get("content-length") or 0) > limit:
         _too_large(limit)
     with SpooledTemporaryFile[bytes](IN_MEMORY_BYTES) as file:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(patience):
                 async for chunk in request.stream():
                     if file.tell() + len(chunk) > limit:
                         _too_large(limit)
@@ -66,8 +73,8 @@ def read(body: Body) -> dict[str, Any]:
     raise HTTPException(415, "Send the parameters as multipart/form-data or as application/json.")
 
 
-def parse(raw: bytes) -> dict[str, Any]:
-    """One JSON object, as `read` takes it. Raises InvalidRequest."""
+def parse(raw: bytes, *, nulls: bool = False) -> dict[str, Any]:
+    """One JSON object, as `read` takes it; with `nulls` they are kept. Raises InvalidRequest."""
     if _marks(raw) > MOST_JSON_MARKS:
         raise InvalidRequest(f"The JSON body of your request {_TOO_MANY}")
     try:
@@ -76,7 +83,9 @@ def parse(raw: bytes) -> dict[str, Any]:
         raise InvalidRequest("We could not parse the JSON body of your request.") from None
     if not isinstance(values, dict):
         raise InvalidRequest("The JSON body of your request must be an object.")
-    return _clean_values(cast("dict[str, Any]", values))
+    given = cast("dict[str, Any]", values)
+    present = _clean_values(given)
+    return given if nulls else present
 
 
 def _clean_values(values: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Tracking:
             await self._app(scope, receive, send)
             return
         answer = _Answer(send, ids.public(ids.Kind.REQUEST, ids.new_id()))
+        scope.setdefault("state", {})["request_id"] = answer.request_id
         with logs.bound(**_context(answer.request_id, Headers(scope=scope))):
             started = time.perf_counter()
             try:

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     CHARACTER = "char"
     BATCH = "batch"
     ADMIN_KEY = "adm"
+    AUDIT_ENTRY = "aud"
 
 
 class InvalidId(ValueError):
