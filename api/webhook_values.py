@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, cast
 from uuid import UUID
 
-from api.deps import Services
 from api.parameters import one_of, wrong_type
+from api.services import Services
 from domain import ids
 from domain.errors import InvalidRequest, NotFound
 from domain.targets import MAX_URL, Refusal, parse_target

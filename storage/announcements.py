@@ -125,7 +125,7 @@ def _of_request(connection: Connection, tenant_id: UUID, url: str) -> Sequence[_
     known = sa.text("kind <> 'registered'")
     connection.execute(
         insert(webhook_endpoints)
-        .values(**made, name=origin, url=origin, event_types=[])
+        .values(made)
         .on_conflict_do_nothing(index_elements=["tenant_id", "url"], index_where=known)
     )
     query = sa.select(webhook_endpoints.c.id).where(

@@ -94,7 +94,7 @@ def default(connection: Connection, tenant_id: UUID, keys: Mapping[str, bytes]) 
     }
     created = connection.execute(
         insert(webhook_endpoints)
-        .values(**made, name="", url="", event_types=[])
+        .values(made)
         .on_conflict_do_nothing(index_elements=["tenant_id", "url"], index_where=sa.text("kind <> 'registered'"))
         .returning(webhook_endpoints.c.id)
     )
