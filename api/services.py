@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import BoundedSemaphore, Event
 from typing import Self
 
 from api import callers
@@ -26,6 +26,9 @@ from storage.database import Database
 from storage.hints import Bell, Ringer
 from storage.keys import Caller
 from storage.objects import ObjectStore
+from storage.ratelimit import Limiter
+
+MOST_DETECTIONS = 4  # files of strangers that are verified at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,11 @@ class Services:
     probes: Probes
     moderator: Moderator
     board: Board
+    detections: BoundedSemaphore  # places for files that strangers have verified
     batch_wanted: Event  # set whenever a batch has something to do
     retrievals: Retrievals
     streams: Streams
+    limiter: Limiter
     metrics: Metrics
 
     @classmethod
@@ -83,9 +88,11 @@ class Services:
             probes=probes,
             moderator=moderator,
             board=Board(database, models, probes, moderator),
+            detections=BoundedSemaphore(MOST_DETECTIONS),
             batch_wanted=Event(),
             retrievals=Retrievals(),
             streams=Streams(database),
+            limiter=Limiter(settings.redis_url),
             metrics=metrics,
         )
 
@@ -93,6 +100,7 @@ class Services:
         """Lets threads end and closes connections."""
         self.streams.close()
         self.ringer.stop()
+        self.limiter.close()
         self.scribe.stop()
         self.probes.close()
         self.moderator.close()

@@ -105,7 +105,16 @@ def test_secrets_and_data_stay_out_of_the_build() -> None:
 def test_the_api_image_holds_what_its_processes_import_and_no_torch() -> None:
     text = (FOLDER / "api.Dockerfile").read_text()
     wanted = [*PROJECT["dependencies"], *added(text)]
-    modules = ("api.app", "worker.dispatcher", *COMMANDS, "cli.migrate", "cli.keys", "cli.provenance", *LATE)
+    modules = (
+        "api.app",
+        "moderation.detection",
+        "worker.dispatcher",
+        *COMMANDS,
+        "cli.migrate",
+        "cli.keys",
+        "cli.provenance",
+        *LATE,
+    )
     assert packages_imported(modules, wanted) <= copied_packages(text)
     assert "torch" in hidden(wanted)
 
