@@ -17,7 +17,7 @@ from types import FrameType
 
 from domain.errors import Unavailable
 from runtime.settings import Settings
-from storage import delivery_log, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
+from storage import delivery_log, files, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.outages import OUTAGES, is_away
@@ -102,6 +102,7 @@ class Dispatcher:
         with self._database.transaction_for_any_tenant() as connection:
             ended = housekeeping.end_overdue_for_any_tenant(connection, BATCH)
             housekeeping.forget_expired_for_any_tenant(connection, BATCH)
+            files.forget_expired_for_any_tenant(connection, BATCH)
         if ended:
             self._bell.ring(DELIVER)
 

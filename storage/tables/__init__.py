@@ -10,6 +10,7 @@ from storage.tables.administration import admin_keys, audit_log
 from storage.tables.batches import OPEN_BATCH, batch_lines, batches
 from storage.tables.columns import CLAIMABLE, LEASED, LIVING, NOW, metadata
 from storage.tables.feedback import feedback
+from storage.tables.files import characters, files
 from storage.tables.idempotency import idempotency_keys, submissions
 from storage.tables.ledger import ledger, quotas
 from storage.tables.service import queue_snapshots, workers
@@ -37,8 +38,10 @@ __all__ = [
     "audit_log",
     "batch_lines",
     "batches",
+    "characters",
     "events",
     "feedback",
+    "files",
     "idempotency_keys",
     "ledger",
     "metadata",
