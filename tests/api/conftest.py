@@ -137,7 +137,7 @@ def http(app: TestClient, tenant: Tenant) -> TestClient:
 @pytest.fixture(scope="session")
 def running_testcard(settings: Settings) -> Iterator[TestClient]:
     """An application that offers the test card, whose videos can have everything."""
-    offering = replace(settings, testcard=True, webhook_allow_loopback=True)
+    offering = replace(settings, testcard=True)
     with TestClient(create_app(offering), follow_redirects=False) as client:
         yield client
 
