@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -18,6 +19,7 @@ from domain.errors import NotFound
 from storage import outputs
 from storage.keys import Caller
 from storage.outputs import SUFFIXES, Kind, Output
+from storage.videos import Video
 
 LINK_SECONDS = 300
 
@@ -43,13 +45,13 @@ def download(
     if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The file. 404 unless the video is completed."""
-    output = _output(served, caller, video_id, variant)
+    output, lasts_seconds = _output(served, caller, video_id, variant)
     headers = _headers(output, video_id)
     if ranges.matches(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return _with_length(Response(headers=headers, media_type=output.content_type), output.bytes)
-    link = served.objects.link(output.object_key, LINK_SECONDS)
+    link = served.objects.link(output.object_key, min(LINK_SECONDS, lasts_seconds))
     if link is not None:
         return RedirectResponse(link, 302, {"cache-control": "no-store"})
     asked = request.headers.get("range") if if_range in {None, headers["etag"]} else None
@@ -60,13 +62,20 @@ def download(
         return errors.body(416, "The range lies outside of the file.", param="range", headers=outside)
 
 
-def _output(served: Services, caller: Caller, video_id: str, variant: Kind) -> Output:
+def _output(served: Services, caller: Caller, video_id: str, variant: Kind) -> tuple[Output, int]:
+    """The file, and for how many seconds it is still there."""
     with served.database.transaction(caller.tenant_id) as connection:
         video = find(connection, caller.tenant_id, video_id)
         output = outputs.find(connection, caller.tenant_id, video.id).get(variant)
     if output is None:
         raise NotFound(f"Video with id '{video_id}' has no content yet.", param="video_id", code="content_not_found")
-    return output
+    return output, _lasts(video)
+
+
+def _lasts(video: Video) -> int:
+    if video.expires_at is None:
+        return LINK_SECONDS
+    return max(1, int((video.expires_at - datetime.now(UTC)).total_seconds()))
 
 
 def _headers(output: Output, video_id: str) -> dict[str, str]:

@@ -105,7 +105,7 @@ def video(stored: videos.Video, estimate: Estimate | None = None) -> Video:
         progress=stored.progress,
         created_at=int(stored.created_at.timestamp()),
         completed_at=None if stored.completed_at is None else int(stored.completed_at.timestamp()),
-        expires_at=None if stored.expires_at is None else int(stored.expires_at.timestamp()),
+        expires_at=_expiry(stored),
         prompt=request.prompt,
         seconds=length(plan),
         size=str(plan.delivered),
@@ -145,6 +145,13 @@ def page(found: Page) -> VideoList:
         last_id=data[-1].id if data else None,
         has_more=found.has_more,
     )
+
+
+def _expiry(stored: videos.Video) -> int | None:
+    """Of the result, as OpenAI means it; a video without one expires all the same."""
+    if stored.expires_at is None or stored.state is not State.COMPLETED:
+        return None
+    return int(stored.expires_at.timestamp())
 
 
 def _error(stored: videos.Video) -> VideoError | None:

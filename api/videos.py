@@ -18,8 +18,9 @@ from domain import ids
 from domain.errors import VIDEO_ERRORS, Conflict, InvalidRequest, NotFound
 from domain.lifecycle import ACTIVE, TERMINAL, State
 from domain.video import Operation
-from storage import outputs, videos
+from storage import videos
 from storage.database import Connection
+from storage.forgetting import forget
 from storage.lifecycle import Move, move
 from storage.videos import Video
 
@@ -72,11 +73,10 @@ def cancel_video(served: Served, caller: Authenticated, video_id: str) -> schema
 
 @router.delete(VIDEO)
 def delete_video(served: Served, caller: Authenticated, video_id: str) -> schemas.DeletedVideo:
-    """Stop the video if it runs, forget its prompt, take its results away. No webhook is sent."""
+    """Stop the video if it runs, take its results away, forget what was written for it. No webhook is sent."""
     with served.database.transaction(caller.tenant_id) as connection:
         video = find(connection, caller.tenant_id, video_id, lock=True)
-        outputs.forget(connection, caller.tenant_id, video.id)
-        videos.mark_deleted(connection, caller.tenant_id, video.id)
+        forget(connection, caller.tenant_id, video.id)
         if video.state in ACTIVE:
             cancel(connection, video, announce=False)
     return schemas.DeletedVideo(id=video_id)

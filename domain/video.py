@@ -11,9 +11,30 @@ from uuid import UUID
 SPEC_VERSION = 1
 PROMPT_LIMIT = 32_000
 SIZE_PATTERN = re.compile(r"(\d{2,5})x(\d{2,5})")
-# What deleting a video blanks in `videos.request` and `videos.plan`: every word that somebody wrote.
-FORGOTTEN: dict[str, Any] = {"prompt": "", "negative_prompt": "", "style": "", "shots": []}
-FORGOTTEN_REQUEST: dict[str, Any] = {**FORGOTTEN, "metadata": {}, "safety_identifier": None, "webhook_url": None}
+# All that stays of `videos.request` and `videos.plan` when a video is forgotten: choices and numbers. A word that
+# somebody wrote, or the key of something uploaded, is not among them, nor is any parameter that nobody thought of.
+KEPT = frozenset(
+    {
+        "spec_version",
+        "model",
+        "seconds",
+        "size",
+        "seed",
+        "steps",
+        "guidance",
+        "fps",
+        "motion_intensity",
+        "strength",
+        "operation",
+        "source",
+        "source_seconds",
+        "priority",
+        "rendered",
+        "rendered_fps",
+        "delivered",
+    }
+)
+ERASED: dict[str, Any] = {"prompt": ""}  # required, so it stays as nothing
 
 
 class Operation(StrEnum):

@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import TRANSITIONS, State
-from storage import outputs
+from storage.forgetting import forget
 from storage.lifecycle import Move, move
 from storage.tables import LIVING, NOW, videos
-from storage.videos import mark_deleted
 
+# The time of the statement: only a stable time can be looked up in an index.
+_TICK = sa.func.statement_timestamp(type_=sa.TIMESTAMP(timezone=True))
 _MAY_EXPIRE = [state for state in State if State.EXPIRED in TRANSITIONS[state]]
 
 
@@ -41,14 +42,13 @@ def end_overdue_for_any_tenant(connection: Connection, limit: int) -> Sequence[U
 
 
 def forget_expired_for_any_tenant(connection: Connection, limit: int) -> Sequence[UUID]:
-    """Hide up to `limit` videos whose retention is over; their objects are left to the sweeper."""
+    """Forget up to `limit` videos whose retention is over, however they ended."""
     over = connection.execute(
         sa.select(videos.c.id, videos.c.tenant_id)
-        .where(videos.c.deleted_at.is_(None), videos.c.expires_at < NOW)
+        .where(videos.c.deleted_at.is_(None), videos.c.expires_at < _TICK)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
     for row in over:
-        mark_deleted(connection, row.tenant_id, row.id)
-        outputs.forget(connection, row.tenant_id, row.id)
+        forget(connection, row.tenant_id, row.id)
     return [row.id for row in over]

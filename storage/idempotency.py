@@ -145,6 +145,13 @@ def retrieved(connection: Connection, tenant_id: UUID, resource: str) -> None:
     )
 
 
+def forget(connection: Connection, tenant_id: UUID, resource: str) -> None:
+    """It is gone: no retry may be answered with it. Its key still says that it was made."""
+    connection.execute(
+        sa.delete(submissions).where(submissions.c.tenant_id == tenant_id, submissions.c.resource == resource)
+    )
+
+
 def drop_old_for_any_tenant(connection: Connection, limit: int) -> None:
     """Forget up to `limit` keys and as many submissions that are past their time."""
     keys = sa.tuple_(idempotency_keys.c.tenant_id, idempotency_keys.c.key)

@@ -98,11 +98,12 @@ def _waiting(change: Move, stage: Stage) -> dict[str, Any]:
 
 
 def _ended(change: Move) -> dict[str, Any]:
-    if change.after is not State.COMPLETED:
-        return {"completed_at": NOW, "error_code": change.error_code, "error_message": change.error_message}
     retention = sa.select(tenants.c.retention_seconds * sa.literal(timedelta(seconds=1), sa.Interval))
     kept = NOW + retention.where(tenants.c.id == change.tenant_id).scalar_subquery()
-    return {"completed_at": NOW, "expires_at": kept, "progress": 100, "stage_progress": None}
+    ended: dict[str, Any] = {"completed_at": NOW, "expires_at": kept}
+    if change.after is State.COMPLETED:
+        return {**ended, "progress": 100, "stage_progress": None}
+    return {**ended, "error_code": change.error_code, "error_message": change.error_message}
 
 
 def _record(connection: Connection, change: Move, seq: int) -> None:

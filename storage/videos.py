@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping
 
 from domain.ledger import Account, Amounts
 from domain.lifecycle import Stage, State
-from domain.video import FORGOTTEN, FORGOTTEN_REQUEST, Operation, Plan, Request
+from domain.video import ERASED, KEPT, Operation, Plan, Request
 from storage import ledger
 from storage.tables import CLAIMABLE, NOW, attempts, events, videos
 
@@ -149,19 +149,23 @@ def create(connection: Connection, tenant_id: UUID, new: NewVideo) -> None:
 
 
 def find(connection: Connection, tenant_id: UUID, video_id: UUID, *, lock: bool = False) -> Video | None:
-    """The tenant's video, unless it is deleted. `lock` keeps others from changing it until commit."""
-    query = sa.select(*_COLUMNS).where(
-        videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None)
-    )
+    """The tenant's video, unless it is deleted or expired. `lock` keeps others from changing it until commit."""
+    query = sa.select(*_COLUMNS).where(*_visible(tenant_id), videos.c.id == video_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else _video(row)
+
+
+def several(connection: Connection, tenant_id: UUID, video_ids: Sequence[UUID]) -> Mapping[UUID, Video]:
+    """Those of the tenant's videos that are there, by their ids."""
+    query = sa.select(*_COLUMNS).where(*_visible(tenant_id), videos.c.id.in_(video_ids))
+    return {row["id"]: _video(row) for row in connection.execute(query).mappings()}
 
 
 def page(
     connection: Connection, tenant_id: UUID, *, after: UUID | None, limit: int, order: Literal["asc", "desc"]
 ) -> Page:
     """Up to `limit` videos that follow `after` in the order of their ids, which is that of their creation."""
-    query = sa.select(*_COLUMNS).where(videos.c.tenant_id == tenant_id, videos.c.deleted_at.is_(None))
+    query = sa.select(*_COLUMNS).where(*_visible(tenant_id))
     if after is not None:
         query = query.where(videos.c.id < after if order == "desc" else videos.c.id > after)
     ordered = query.order_by(videos.c.id.desc() if order == "desc" else videos.c.id).limit(limit + 1)
@@ -210,14 +214,20 @@ def ancestry(connection: Connection, tenant_id: UUID, video_id: UUID) -> tuple[A
 
 def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
     """Hide the video, forget what was written for it; id, ledger and events stay. False if it was hidden already."""
-    asked = sa.type_coerce(FORGOTTEN_REQUEST, videos.c.request.type)
-    planned = sa.type_coerce(FORGOTTEN, videos.c.plan.type)
     done = connection.execute(
         sa.update(videos)
         .where(videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None))
-        .values(deleted_at=NOW, request=videos.c.request.concat(asked), plan=videos.c.plan.concat(planned))
+        .values(deleted_at=NOW, request=_kept(videos.c.request), plan=_kept(videos.c.plan))
     )
     return done.rowcount == 1
+
+
+def _kept(document: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """What may stay of a document of a forgotten video."""
+    entry = sa.func.jsonb_each(document).table_valued("key", "value", name="entry")
+    some = sa.func.jsonb_object_agg(entry.c.key, entry.c.value, type_=document.type)
+    kept = sa.select(some).select_from(entry).where(entry.c.key.in_(sorted(KEPT))).scalar_subquery()
+    return kept.op("||")(sa.type_coerce(ERASED, document.type))
 
 
 def history(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence[RowMapping]:
@@ -257,6 +267,12 @@ def runs(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence[Ro
         .mappings()
         .all()
     )
+
+
+def _visible(tenant_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
+    """By the clock, whether or not somebody came to sweep."""
+    lasting = sa.or_(videos.c.expires_at.is_(None), videos.c.expires_at > NOW)
+    return videos.c.tenant_id == tenant_id, videos.c.deleted_at.is_(None), lasting
 
 
 def _video(row: RowMapping) -> Video:
