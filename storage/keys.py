@@ -79,9 +79,22 @@ def identify_for_any_tenant(connection: Connection, key: str, peppers: Mapping[s
         )
     )
     row = found.mappings().one_or_none()
-    if row is None:
-        return None
-    return Caller(tenants_of.tenant(row), row[api_keys.c.id], tuple(row[api_keys.c.scopes]), row[api_keys.c.pepper_id])
+    return None if row is None else _caller(row)
+
+
+def caller(connection: Connection, tenant_id: UUID, key_id: UUID) -> Caller | None:
+    """Whoever asked for what is still being done: None since the key was revoked or the tenant disabled.
+
+    An expired key is no reason to stop: keys expire while what they began goes on.
+    """
+    found = connection.execute(
+        sa.select(api_keys.c.id, api_keys.c.scopes, api_keys.c.pepper_id, *tenants_of.COLUMNS)
+        .join(tenants, tenants.c.id == api_keys.c.tenant_id)
+        .where(api_keys.c.tenant_id == tenant_id, api_keys.c.id == key_id)
+        .where(api_keys.c.revoked_at.is_(None), tenants.c.disabled_at.is_(None))
+    )
+    row = found.mappings().one_or_none()
+    return None if row is None else _caller(row)
 
 
 def note_uses_for_any_tenant(connection: Connection, uses: Mapping[UUID, bytes | None], pepper_id: str) -> None:
@@ -151,6 +164,10 @@ def by_pepper_for_any_tenant(connection: Connection) -> dict[str, int]:
     """Living keys under each pepper: one that has none may be taken out of the settings."""
     query = sa.select(api_keys.c.pepper_id, sa.func.count()).where(*issued.alive(api_keys))
     return {name: count for name, count in connection.execute(query.group_by(api_keys.c.pepper_id))}  # noqa: C416 - a row is no tuple to the type checker
+
+
+def _caller(row: RowMapping) -> Caller:
+    return Caller(tenants_of.tenant(row), row[api_keys.c.id], tuple(row[api_keys.c.scopes]), row[api_keys.c.pepper_id])
 
 
 def _one(tenant_id: UUID, key_id: UUID) -> sa.Update:
