@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api import scopes
+from api import limits, scopes
 from api.errors import InvalidApiKey
 from api.services import Services
 from storage.keys import Caller
@@ -35,10 +35,14 @@ Bearer = Annotated[str, Depends(bearer)]
 
 
 def authenticate(request: Request, served: Served, key: Bearer) -> Caller:
-    """Whose key came as a bearer token, if it reaches this route. Raises InvalidApiKey and Forbidden."""
+    """Whose key came as a bearer token, if it may come now and reaches this route.
+
+    Raises InvalidApiKey, RateLimited and Forbidden.
+    """
     caller = served.keys.identify(key)
     if caller is None:
         raise InvalidApiKey("Incorrect API key provided.")
+    limits.admit(request, served, caller)
     scopes.refuse_beyond(caller, request.scope["route"].tags, request.method)
     return caller
 

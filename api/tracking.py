@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,8 +35,9 @@ class Tracking:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, ids.public(ids.Kind.REQUEST, ids.new_id()))
-        scope.setdefault("state", {})["request_id"] = answer.request_id
+        state = scope.setdefault("state", {})
+        answer = _Answer(send, ids.public(ids.Kind.REQUEST, ids.new_id()), state)
+        state["request_id"] = answer.request_id
         with logs.bound(**_context(answer.request_id, Headers(scope=scope))):
             started = time.perf_counter()
             try:
@@ -59,17 +61,20 @@ class Tracking:
 
 
 class _Answer:
-    """Notes the status on its way out, and adds the request's id."""
+    """Notes the status on its way out, adds the request's id, and what `api.limits` left in the request's state."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any]) -> None:
         self.request_id = request_id
+        self._state = state
         self.status = 0
         self._send = send
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["x-request-id"] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.request_id
+            headers.update(self._state.get("headers", {}))
         await self._send(message)
 
 

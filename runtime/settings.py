@@ -72,9 +72,15 @@ class Settings:
     snapshot_seconds: float = 2.0
     sweep_grace_seconds: float = 60.0
     stall_seconds: float = 120.0  # a stage that makes no progress for so long loses its lease
+    deaf_seconds: float = 60.0  # an idle worker that hears no hint for so long, while it could work, ends
     grace_seconds: float = 15.0  # what a stopping worker may still spend on the video in hand
     queue_timeout_seconds: int = 86_400
+    requests_per_minute: int = 0  # of a tenant that has no limit of its own; 0: as many as it likes
+    creates_per_minute: int = 0
     max_upload_bytes: int = 33_554_432
+    clip_seconds: int = 120  # longest clip that is taken as an input
+    batch_file_bytes: int = 16_777_216  # longest file of purpose batch
+    files_quota_bytes: int = 5_368_709_120  # of all files and characters of one tenant
     batch_lines: int = 10_000  # that one batch may have
     batch_videos: int = 32  # of one batch that may be unfinished at once; the other lines wait
     batch_poll_seconds: float = 2.0  # between two looks at a batch that only waits for its videos
