@@ -74,12 +74,12 @@ def list_for_any_tenant(
         videos, sa.and_(videos.c.tenant_id == feedback.c.tenant_id, videos.c.id == feedback.c.video_id)
     )
     wanted = [
-        (before, feedback.c.updated_at < before),
-        (tenant_id, feedback.c.tenant_id == tenant_id),
-        (rating, feedback.c.rating == rating),
-        (model, resolved == model),
+        (feedback.c.updated_at.__lt__, before),
+        (feedback.c.tenant_id.__eq__, tenant_id),
+        (feedback.c.rating.__eq__, rating),
+        (resolved.__eq__, model),
     ]
-    query = query.where(*(clause for value, clause in wanted if value is not None))
+    query = query.where(*(compare(value) for compare, value in wanted if value is not None))
     rows = connection.execute(query.order_by(feedback.c.updated_at.desc()).limit(limit)).mappings()
     return [Preference(Feedback(**_values(row)), row["model"], row["deleted"]) for row in rows]
 
