@@ -11,6 +11,7 @@ from api import callers
 from api.board import Board
 from api.callers import KeyRing, Scribe
 from api.estimates import Estimates
+from api.fetching import Fetcher
 from api.gate import PATIENCE, Gate
 from api.metrics import Metrics
 from api.moderator import Moderator
@@ -19,6 +20,7 @@ from api.retrievals import Retrievals
 from api.streams import Streams
 from domain import catalogue
 from domain.catalogue import Catalogue
+from moderation.media.decoder import Decoder
 from runtime.settings import Settings
 from storage import hints
 from storage.admin_keys import AdminKey
@@ -53,6 +55,8 @@ class Services:
     retrievals: Retrievals
     streams: Streams
     limiter: Limiter
+    decoder: Decoder
+    fetcher: Fetcher
     metrics: Metrics
 
     @classmethod
@@ -93,12 +97,15 @@ class Services:
             retrievals=Retrievals(),
             streams=Streams(database),
             limiter=Limiter(settings.redis_url),
+            decoder=Decoder(),
+            fetcher=Fetcher(allow_loopback=settings.webhook_allow_loopback),
             metrics=metrics,
         )
 
     def close(self) -> None:
         """Lets threads end and closes connections."""
         self.streams.close()
+        self.decoder.close()
         self.ringer.stop()
         self.limiter.close()
         self.scribe.stop()

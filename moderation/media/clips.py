@@ -17,14 +17,13 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from moderation.media.limits import LONGEST_EDGE, MOST_FPS, SMALLEST_EDGE, Limits, Reason, Refusal
+from moderation.media.limits import LONGEST_EDGE, MOST_FPS, SLACK_SECONDS, SMALLEST_EDGE, Limits, Reason, Refusal
 
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "libvpx", "libvpx-vp9")
 # No format can name another file: what would be opened beside the stream has no protocol to be opened by.
 OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": ",".join(CODECS), "max_streams": "16"}
 _EBML = b"\x1a\x45\xdf\xa3"
 _BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
-SLACK_SECONDS = 0.5  # of a clip that is longer than its last picture's time
 # The filters that turn a picture by so many degrees counter-clockwise.
 _TURNS = {
     90: (("transpose", "cclock"),),

@@ -11,6 +11,7 @@ MOST_PICTURE_PIXELS = 4096 * 4096
 MOST_CLIP_PIXELS = 2560 * 1440
 LONGEST_EDGE = 8192
 MOST_FPS = 60
+SLACK_SECONDS = 0.5  # of a clip that is longer than its last picture's time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

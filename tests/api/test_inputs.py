@@ -1,41 +1,34 @@
 from __future__ import annotations
 
-import base64
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from openai import BadRequestError, OpenAI, RateLimitError
 from PIL import Image
 
-from api import inputs, references
+from api import references
+from api.app import create_app
+from api.fetching import OF_A_TENANT, Fetcher
 from domain import ids
-from domain.errors import InvalidRequest
+from domain.errors import InvalidRequest, Unavailable
 from domain.ledger import Meter
 from domain.quotas import Period
-from domain.video import Size
-from engines.images import decode_image
+from runtime.settings import Settings
 from storage import ledger, videos
 from storage.objects import ObjectStore
-from tests.api.conftest import Tenant
+from tests.api.conftest import BASE, Tenant
+from tests.fixtures import media
+from tests.fixtures.receiver import Answer, Receiver, canary, raw_server, receiver
 from tests.fixtures.videos import World
-
-SIZE = Size(256, 144)
-
-
-def picture(kind: str = "PNG", size: tuple[int, int] = (256, 144), mode: str = "RGB", **options: Any) -> bytes:
-    image = Image.new(mode, size)
-    image.paste(200, (0, 0, size[0] // 2, size[1]))
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def data_url(content: bytes, kind: str = "png") -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def stored(world: World, store: ObjectStore, tenant: Tenant, public_id: str) -> Image.Image:
@@ -54,7 +47,7 @@ def stored(world: World, store: ObjectStore, tenant: Tenant, public_id: str) -> 
 def test_a_file_becomes_the_first_frame(
     client: OpenAI, world: World, object_store: ObjectStore, tenant: Tenant, kind: str
 ) -> None:
-    reference = ("anything.gif", picture(kind), "application/x-nonsense")
+    reference = ("anything.gif", media.picture(kind), "application/x-nonsense")
     video = client.videos.create(prompt="it moves", size="256x144", input_reference=reference)
     image = stored(world, object_store, tenant, video.id)
     assert (image.format, image.mode, image.size) == ("PNG", "RGB", (256, 144))
@@ -67,13 +60,13 @@ def test_a_data_url_becomes_the_first_frame(
     client: OpenAI, world: World, object_store: ObjectStore, tenant: Tenant, *, as_json: bool
 ) -> None:
     headers = {"content-type": "application/json"} if as_json else {}
-    reference = {"input_reference": {"image_url": data_url(picture("JPEG"), "jpeg")}}
+    reference = {"input_reference": {"image_url": media.data_url(media.picture("JPEG"), "jpeg")}}
     video = client.videos.create(prompt="it moves", size="256x144", extra_body=reference, extra_headers=headers)
     assert stored(world, object_store, tenant, video.id).size == (256, 144)
 
 
 def test_a_json_string_in_a_form_may_hold_the_reference(http: TestClient) -> None:
-    reference = '{"image_url": "' + data_url(picture()) + '"}'
+    reference = '{"image_url": "' + media.data_url(media.picture()) + '"}'
     fields = {"prompt": "it moves", "size": "256x144", "input_reference": reference}
     answer = http.post("/v1/videos", files={name: (None, value) for name, value in fields.items()})
     assert answer.status_code == 200, answer.text
@@ -81,7 +74,7 @@ def test_a_json_string_in_a_form_may_hold_the_reference(http: TestClient) -> Non
 
 def test_a_picture_of_another_size_is_refused_in_openai_s_words(client: OpenAI) -> None:
     with pytest.raises(BadRequestError) as refused:
-        client.videos.create(prompt="it moves", input_reference=("a.png", picture()))
+        client.videos.create(prompt="it moves", input_reference=("a.png", media.picture()))
     assert refused.value.body == {
         "message": "Inpaint image must match the requested width and height",
         "type": "invalid_request_error",
@@ -113,116 +106,109 @@ def test_other_references_are_refused(reference: Any, code: str, message: str) -
     assert message in refused.value.message
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"not a picture",
-        picture("GIF", mode="L"),
-        picture("TIFF"),
-        picture("PNG")[:200],
-        picture("JPEG")[:300],
-        b"GIF89a" + bytes(100),
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-    ],
-)
-def test_what_is_no_whole_picture_of_the_three_formats_is_refused(content: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="could not be read"):
-        inputs.clean(content, SIZE)
+def test_what_cannot_be_decoded_is_refused_by_its_reason(client: OpenAI) -> None:
+    for content, message in [
+        (b"not a picture", "could not be read. Supported image formats: jpeg, png, and webp"),
+        (media.picture("GIF", mode="L"), "could not be read"),
+        (media.png(60_000, 60_000), "too large"),
+        (media.picture()[:200], "could not be read"),
+    ]:
+        with pytest.raises(BadRequestError, match=message) as refused:
+            client.videos.create(prompt="it moves", size="256x144", input_reference=("a.png", content))
+        assert refused.value.param == "input_reference"
 
 
-def test_metadata_is_stripped() -> None:
-    exif = Image.Exif()
-    exif[0x010E] = "the secret place"
-    clean = inputs.clean(picture("JPEG", exif=exif, icc_profile=b"the secret profile", comment=b"the secret"), SIZE)
-    assert b"secret" not in clean
-    with Image.open(BytesIO(clean)) as image:
-        assert not image.info
-        assert not image.getexif()
+@pytest.fixture
+def hosted(settings: Settings, tenant: Tenant) -> Iterator[tuple[OpenAI, Receiver]]:
+    """A client of an application that may fetch from this machine, and a host there."""
+    with (
+        receiver() as host,
+        TestClient(create_app(replace(settings, webhook_allow_loopback=True)), follow_redirects=False) as app,
+    ):
+        yield OpenAI(api_key=tenant.key, base_url=BASE, http_client=app, max_retries=0), host
 
 
-def test_a_picture_that_lies_on_its_side_is_turned_before_it_is_measured() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    sideways = picture("JPEG", size=(144, 256), exif=exif)
-    with Image.open(BytesIO(inputs.clean(sideways, SIZE))) as image:
-        assert image.size == (256, 144)
-    with pytest.raises(InvalidRequest, match="must match"):
-        inputs.clean(sideways, Size(144, 256))
+def of_url(url: str) -> dict[str, Any]:
+    return {"input_reference": {"image_url": url}}
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
-def test_every_kind_of_pixel_becomes_rgb(mode: str) -> None:
-    with Image.open(BytesIO(inputs.clean(picture("PNG", mode=mode), SIZE))) as image:
-        assert (image.mode, image.size) == ("RGB", (256, 144))
-
-
-def gradient(mode: str, kind: str = "PNG", **options: Any) -> bytes:
-    """All values of a channel from left to right; where there is alpha, it falls from top to bottom."""
-    ramp = np.tile(np.arange(256, dtype=np.uint8), (144, 1))
-    if mode == "I;16":
-        image = Image.fromarray(ramp.astype(np.uint16) * 256 + 7)
-    elif mode.endswith("A"):
-        image = Image.fromarray(ramp).convert(mode)
-        image.putalpha(Image.fromarray(np.tile(np.arange(144, dtype=np.uint8)[::-1, None], (1, 256))))
-    else:
-        image = Image.fromarray(ramp).convert(mode)
-    file = BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind", "options"),
-    [
-        ("L", "PNG", {}),
-        ("L", "PNG", {"transparency": 40}),
-        ("LA", "PNG", {}),
-        ("RGB", "WEBP", {"lossless": True}),
-        ("RGBA", "PNG", {}),
-        ("RGBA", "WEBP", {"lossless": True}),
-        ("P", "PNG", {}),
-        ("P", "PNG", {"transparency": 40}),
-        ("CMYK", "JPEG", {}),
-        ("1", "PNG", {}),
-        ("I;16", "PNG", {}),
-    ],
-)
-def test_the_engines_would_see_the_same_pixels_in_the_file_as_it_came(
-    mode: str, kind: str, options: dict[str, Any]
+def test_a_picture_on_the_web_becomes_the_first_frame(
+    hosted: tuple[OpenAI, Receiver], world: World, object_store: ObjectStore, tenant: Tenant
 ) -> None:
-    content = gradient(mode, kind, **options)
-    assert np.array_equal(decode_image(inputs.clean(content, SIZE)), decode_image(content))
+    client, host = hosted
+    host.answers.append((200, {"content-type": "binary/octet-stream"}, media.picture("JPEG")))
+    video = client.videos.create(prompt="it moves", size="256x144", extra_body=of_url(host.url("/a.jpg")))
+    assert stored(world, object_store, tenant, video.id).size == (256, 144)
 
 
-def test_greys_of_sixteen_bits_are_not_white() -> None:
-    with Image.open(BytesIO(inputs.clean(gradient("I;16"), SIZE))) as image:
-        assert [image.getpixel((x, 0)) for x in (0, 100, 255)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((404, {"content-type": "image/png"}, b""), "its host did not answer with a picture"),
+        ((302, {"location": "http://169.254.169.254/"}, b""), "its host did not answer with a picture"),
+        ((200, {"content-type": "text/html"}, b"<html>"), "must call it image/jpeg"),
+        ((200, {"content-type": "image/png"}, bytes(20 * 1024 * 1024 + 1)), "at most 20971520 bytes"),
+        ((200, {"content-type": "image/png"}, b"<html>"), "could not be read"),
+    ],
+)
+def test_what_the_host_answers_instead_is_told(hosted: tuple[OpenAI, Receiver], answer: Answer, message: str) -> None:
+    client, host = hosted
+    host.answers.append(answer)
+    with pytest.raises(BadRequestError, match=message):
+        client.videos.create(prompt="it moves", size="256x144", extra_body=of_url(host.url()))
+    assert len(host.requests) == 1
 
 
-def test_transparency_is_laid_over_white() -> None:
-    invisible = BytesIO()
-    Image.new("RGBA", (256, 144), (200, 0, 0, 0)).save(invisible, "PNG")
-    with Image.open(BytesIO(inputs.clean(invisible.getvalue(), SIZE))) as image:
-        assert image.getpixel((0, 0)) == (255, 255, 255)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/",
+        "https://127.0.0.1:{port}/",
+        "https://localhost:{port}/",
+        "https://[::1]:{port}/",
+        "https://2130706433:{port}/",
+        "https://user@example.com:{port}/",
+        "HTTPS://0x7f.1:{port}/",
+    ],
+)
+def test_no_url_leads_back_to_this_machine(client: OpenAI, url: str) -> None:
+    with canary() as trap:
+        with pytest.raises(BadRequestError, match="could not be fetched") as refused:
+            client.videos.create(prompt="it moves", size="256x144", extra_body=of_url(url.format(port=trap.port)))
+        assert refused.value.param == "input_reference"
+        assert trap.connections == 0
 
 
-def test_the_size_is_judged_by_the_header_before_anything_is_decoded() -> None:
-    broken = picture("PNG", size=(4000, 4000), mode="L")[:60]
-    with pytest.raises(InvalidRequest, match="must match"):
-        inputs.clean(broken, SIZE)
+def test_a_tenant_with_slow_hosts_leaves_room_for_others() -> None:
+    fetcher = Fetcher(allow_loopback=True)
+    slow, other = ids.new_id(), ids.new_id()
+    release = threading.Event()
 
+    def stall(connection: socket.socket) -> None:
+        release.wait(5)
+        connection.sendall(b"HTTP/1.1 404 No\r\n\r\n")
 
-@pytest.mark.parametrize("size", [(4100, 4100), (6000, 6000)])
-def test_a_huge_picture_is_not_even_measured(size: tuple[int, int]) -> None:
-    with pytest.raises(InvalidRequest, match="could not be read"):
-        inputs.clean(picture("PNG", size=size, mode="1"), SIZE)
+    with raw_server(stall) as there, receiver((200, {"content-type": "image/png"}, b"pixels")) as host:
+        url = f"http://127.0.0.1:{there.port}/"
+        with ThreadPoolExecutor(OF_A_TENANT) as threads:
+            waiting = [threads.submit(fetcher.picture, slow, "mask", url) for _ in range(OF_A_TENANT)]
+            while there.accepted < OF_A_TENANT:
+                time.sleep(0.01)
+            with pytest.raises(Unavailable, match="Too many pictures"):
+                fetcher.picture(slow, "mask", host.url())
+            assert fetcher.picture(other, "mask", host.url()) == b"pixels"
+            release.set()
+            for each in waiting:
+                with pytest.raises(InvalidRequest):
+                    each.result()
+        host.answers.append((200, {"content-type": "image/png"}, b"pixels"))
+        assert fetcher.picture(slow, "mask", host.url()) == b"pixels", "its places are free again"
 
 
 def test_an_input_whose_video_is_refused_is_left_to_the_sweeper(client: OpenAI, world: World, tenant: Tenant) -> None:
     with world.database.transaction_for_any_tenant() as connection:
         ledger.set_limit(connection, tenant.id, Meter.MICROS, 0, Period.TOTAL)
     with pytest.raises(RateLimitError):
-        client.videos.create(prompt="it moves", size="256x144", input_reference=("a.png", picture()))
+        client.videos.create(prompt="it moves", size="256x144", input_reference=("a.png", media.picture()))
     with world.database.transaction(tenant.id) as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM objects WHERE doomed_at IS NOT NULL")) == 1
