@@ -26,6 +26,7 @@ from domain.addresses import Address
 from domain.deliveries import MAX_RESPONSE, Attempt, ErrorClass, retry_after_seconds
 from domain.targets import Refusal, Target, parse_target
 from runtime.pinning import PinnedBackend, TlsFailed
+from runtime.stopwatch import Stopwatch
 
 RESOLVE_SECONDS = 5.0
 TOTAL_SECONDS = 20.0
@@ -66,12 +67,13 @@ class Egress:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
         """Send once and say what happened. Any 2xx is a success; every failure is a value, never an exception."""
         started = time.monotonic()
-        outcome = self._send(url, _Request("POST", headers, body), _answer)
-        duration_ms = round((time.monotonic() - started) * 1000)
+        request = _Request("POST", headers, body)
+        outcome = self._send(url, request, _answer)
+        duration_ms, timings = round((time.monotonic() - started) * 1000), request.watch.timings
         if isinstance(outcome, ErrorClass):
-            return Attempt(duration_ms, error=outcome)
+            return Attempt(duration_ms, error=outcome, timings=timings)
         error = None if 200 <= outcome.status < 300 else ErrorClass.HTTP
-        return Attempt(duration_ms, outcome.status, error, outcome.body, outcome.retry_after)
+        return Attempt(duration_ms, outcome.status, error, outcome.body, outcome.retry_after, timings)
 
     def get(self, url: str, *, kinds: Sequence[str], most_bytes: int) -> Fetched | Unfetched:
         """The whole body of a 200 whose media type is one of `kinds`; every failure is a value, never an exception."""
@@ -87,6 +89,7 @@ class Egress:
         addresses = self._addresses(target)
         if isinstance(addresses, ErrorClass):
             return addresses
+        request.watch.lap("dns")
         backend = PinnedBackend(addresses, deadline)
         return _exchange(target, request, read, backend, self.tls or _public_authorities())
 
@@ -125,6 +128,7 @@ class _Request:
     method: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,11 @@ def _exchange(
 ) -> _T | ErrorClass:
     url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
     headers, body = list(request.headers.items()), request.body
+    extensions = {"trace": request.watch.trace}
     try:
         with (
             httpcore.ConnectionPool(tls, max_connections=1, network_backend=backend) as pool,
-            pool.stream(request.method, url, headers=headers, content=body) as response,
+            pool.stream(request.method, url, headers=headers, content=body, extensions=extensions) as response,
         ):
             return read(response)
     except TlsFailed:

@@ -146,6 +146,7 @@ def replay(connection: Connection, tenant_id: UUID, scope: UUID | None, span: Sp
     """Send a span of messages again, REPLAY_RATE a second, oldest first, at most REPLAY_LIMIT of them."""
     _lock_endpoint(connection, tenant_id, scope)
     mine = _within(tenant_id, scope, span)
+    beyond = connection.execute(mine.offset(REPLAY_LIMIT).limit(1)).one_or_none()
     chosen = mine.limit(REPLAY_LIMIT).subquery()
     seconds = (chosen.c.number - 1) / REPLAY_RATE
     scheduled = connection.execute(
@@ -157,7 +158,6 @@ def replay(connection: Connection, tenant_id: UUID, scope: UUID | None, span: Sp
         )
         .values(**_AGAIN, next_at=NOW + seconds * sa.literal(timedelta(seconds=1), sa.Interval))
     )
-    beyond = connection.execute(mine.offset(REPLAY_LIMIT).limit(1)).one_or_none()
     return Replayed(scheduled.rowcount, beyond is not None)
 
 
