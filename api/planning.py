@@ -5,12 +5,12 @@ Nothing is written here, so a dry run ends where this does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from api import parameters, sources
+from api import casting, parameters, sources
 from api.attachments import Attachment, Desk
 from api.parameters import Terms
 from api.parameters.sizes import chosen
@@ -21,6 +21,7 @@ from domain.catalogue import OPERATION_NEEDS, Model
 from domain.errors import InvalidRequest, PromptBlocked
 from domain.video import Keyframe, Lora, Operation, Request, Shot, Size
 from moderation import prompts
+from storage.characters import Character
 from storage.keys import Caller
 from storage.videos import NewVideo
 
@@ -64,9 +65,10 @@ def prepare(served: Services, caller: Caller, operation: Operation, values: Valu
     asked = parameters.read(operation, settled, Terms(model, served.settings.webhook_allow_loopback))
     refuse_blocked(*words(asked))
     source = sources.of_clip(served, caller, asked["video"]) if origin is None and "video" in asked else origin
+    who = casting.cast(served, caller, asked)
     draft = _draft(operation, asked, _name(settled, origin), source, model)
     desk = Desk(caller.tenant_id, ids.new_id())
-    request = replace(draft, **_pictures(desk, asked), **_of_source(desk, source, model, operation))
+    request = replace(draft, **_pictures(desk, asked), **_of_source(desk, source, model, operation), **_shown(who))
     new = _planned(served, caller, desk.video_id, request, model)  # before any picture is decoded
     return Prepared(new, model, desk.attachments(served, caller, request.size), asked.get("dry_run", False))
 
@@ -116,7 +118,8 @@ def _model(served: Services, caller: Caller, settled: Values, source: Source | N
 def _draft(operation: Operation, asked: Values, name: str, source: Source | None, model: Model) -> Request:
     """The request as far as words and numbers go."""
     plain = {field: asked[field] for field in _PLAIN if field in asked}
-    plain["loras"] = tuple(Lora(**each) for each in asked.get("loras", ()))
+    if "loras" in asked:
+        plain["loras"] = tuple(Lora(**each) for each in asked["loras"])
     if source is None:
         return Request(model=name, seconds=_seconds(asked, model), size=chosen(asked, model), **plain)
     seconds = asked["seconds"] if operation is Operation.EXTEND else source.whole_seconds
@@ -160,6 +163,7 @@ def _kept(source: Source, model: Model, operation: Operation) -> dict[str, Any]:
         "motion_intensity": request.motion_intensity,
         "loras": request.loras,
         "characters": request.characters,
+        "character_clips": request.character_clips,
     }
     return {**rate, **settings}
 
@@ -199,6 +203,12 @@ def _pictures(desk: Desk, asked: Values) -> dict[str, Any]:
         ),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _shown(who: Sequence[Character]) -> dict[str, Any]:
+    if not who:
+        return {}
+    return {"characters": tuple(each.id for each in who), "character_clips": tuple(each.object_key for each in who)}
 
 
 def _of_source(desk: Desk, source: Source | None, model: Model, operation: Operation) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from storage.objects import ObjectStore
 from storage.videos import Video
 from tests.api.conftest import Tenant
 from tests.api.encodings import ENCODINGS, Send
-from tests.api.test_inputs import data_url, picture
+from tests.fixtures.media import data_url, picture
 from tests.fixtures.videos import World
 
 BASE: dict[str, Any] = {"prompt": "a red ball rolls left", "model": "testcard", "size": "256x144", "seconds": "4"}
