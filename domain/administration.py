@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from domain.fields import Field, Fields
+from domain.quotas import Period
 
 
 class Permission(StrEnum):
@@ -38,6 +39,15 @@ ADMIN_KEY: Fields = {
     "name": Field("text", "Who or what the key is for.", 1, 256),
     "role": Field("text", "What the key may do.", choices=tuple(Role)),
     "expires_in": Field("integer", "Seconds until the key ends by itself; null: never.", 1, optional=True),
+}
+
+DECISION: Fields = {
+    "decision": Field("text", "Whether the held video goes on or ends.", choices=("allow", "block")),
+    "note": Field("text", "Why; for the audit log.", 1, 2000, optional=True),
+}
+QUOTA: Fields = {
+    "limit": Field("integer", "In whole units of the meter.", 0, 2**53),
+    "period": Field("text", "How long it counts before it begins anew.", choices=tuple(Period)),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -37,6 +38,11 @@ def new_id(at_ns: int | None = None) -> UUID:
     fraction = rest * 4096 // 1_000_000
     value = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
     return UUID(int=value)
+
+
+def earliest(at: datetime) -> UUID:
+    """Ids made before that moment compare less, those made from it on greater."""
+    return UUID(int=new_id(int(at.timestamp() * 1000) * 1_000_000).int >> 80 << 80)
 
 
 def public(kind: Kind, value: UUID) -> str:

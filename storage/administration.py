@@ -13,7 +13,9 @@ from sqlalchemy import Connection
 from domain.administration import Actor
 from domain.errors import Conflict, NotFound
 from domain.ids import Kind, public
-from storage import admin_keys, audit, keys, tenants
+from domain.ledger import Meter
+from domain.quotas import Period, Quota
+from storage import admin_keys, audit, keys, ledger, tenants
 from storage.admin_keys import AdminKey
 from storage.keys import Key
 from storage.tenants import Tenant
@@ -85,6 +87,26 @@ def revoke_key(connection: Connection, tenant_id: UUID, actor: Actor, key_id: UU
     if after != before:
         _note_key(connection, actor, "key.revoked", before, after)
     return after
+
+
+def set_quota(
+    connection: Connection, tenant_id: UUID, actor: Actor, meter: Meter, *, limit: int, period: Period
+) -> Quota:
+    """Limit what the tenant may use of a meter in a period. Raises NotFound."""
+    the_tenant(connection, tenant_id, lock=True)
+    before = _quota_of(connection, tenant_id, meter)
+    after = ledger.set_limit(connection, tenant_id, meter, limit, period)
+    _note_quota(connection, tenant_id, actor, "quota.set", before=before, after=after)
+    return after
+
+
+def clear_quota(connection: Connection, tenant_id: UUID, actor: Actor, meter: Meter) -> None:
+    """Let the tenant use as much of a meter as it likes. Raises NotFound, also if there was no limit."""
+    the_tenant(connection, tenant_id, lock=True)
+    before = _quota_of(connection, tenant_id, meter)
+    if before is None or not ledger.clear_limit(connection, tenant_id, meter):
+        raise NotFound("The tenant has no such quota.", param="meter", code="quota_not_found")
+    _note_quota(connection, tenant_id, actor, "quota.cleared", before=before, after=None)
 
 
 def create_admin_key_for_any_tenant(
@@ -183,6 +205,31 @@ def _note_key(connection: Connection, actor: Actor, action: str, before: Key | N
         tenant=after.tenant_id,
         before=None if before is None else asdict(before),
         after=asdict(after),
+    )
+
+
+def _quota_of(connection: Connection, tenant_id: UUID, meter: Meter) -> Quota | None:
+    return next((quota for quota in ledger.limits(connection, tenant_id) if quota.meter is meter), None)
+
+
+def _note_quota(
+    connection: Connection,
+    tenant_id: UUID,
+    actor: Actor,
+    action: str,
+    *,
+    before: Quota | None,
+    after: Quota | None,
+) -> None:
+    """Only what an operator decides; what is used changes by itself."""
+    audit.record_for_any_tenant(
+        connection,
+        actor,
+        action,
+        public(Kind.TENANT, tenant_id),
+        tenant=tenant_id,
+        before=None if before is None else {before.meter: {"limit": before.limit, "period": before.period}},
+        after=None if after is None else {after.meter: {"limit": after.limit, "period": after.period}},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.lifecycle import State
@@ -44,8 +44,13 @@ def beat_for_any_tenant(
     state: Literal["idle", "busy", "draining"],
     video_id: UUID | None = None,
     model: str | None = None,
-) -> None:
-    """Say that the worker lives and what it does."""
+    *,
+    first: bool = False,
+) -> bool:
+    """Say that the worker lives and what it does. True: somebody asked it to take no more work.
+
+    The first report of a process forgets what was asked of an earlier one of the same name.
+    """
     values = {
         "id": worker.id,
         "queues": list(worker.queues),
@@ -56,8 +61,27 @@ def beat_for_any_tenant(
         "model": model,
         "beat_at": NOW,
     }
-    statement = insert(workers).values(values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+    born = {"drain_requested_at": None, "started_at": NOW} if first else {}
+    written = insert(workers).values(values).on_conflict_do_update(index_elements=["id"], set_=values | born)
+    return connection.execute(written.returning(workers.c.drain_requested_at)).scalar_one() is not None
+
+
+def ask_to_drain_for_any_tenant(connection: Connection, worker_id: str) -> bool:
+    """Let a living worker take no more work. False if there is none of that name."""
+    living = sa.update(workers).where(workers.c.id == worker_id, workers.c.beat_at > NOW - ALIVE)
+    asked = living.values(drain_requested_at=sa.func.coalesce(workers.c.drain_requested_at, NOW))
+    return connection.execute(asked).rowcount == 1
+
+
+def list_for_any_tenant(connection: Connection) -> Sequence[RowMapping]:
+    """Living workers by name: their columns."""
+    query = sa.select(workers).where(workers.c.beat_at > NOW - ALIVE)
+    return connection.execute(query.order_by(workers.c.id)).mappings().all()
+
+
+def snapshots_for_any_tenant(connection: Connection) -> Sequence[RowMapping]:
+    """The latest count of each render queue: queue, backlog by tenant, slots, mean_ms, at."""
+    return connection.execute(sa.select(queue_snapshots).order_by(queue_snapshots.c.queue)).mappings().all()
 
 
 def forget_for_any_tenant(connection: Connection, silent_seconds: float) -> None:

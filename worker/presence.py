@@ -21,7 +21,21 @@ class Presence:
         self._process = process
         self._video_id: UUID | None = None
         self._changed = threading.Event()
-        threading.Thread(target=self._run, name="presence", daemon=True).start()
+        self._unreported = True
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say nothing more."""
+        self._over = True
+        self._changed.set()
+        self._thread.join(timeout=5)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a video is at work here."""
+        return self._video_id is not None
 
     @contextmanager
     def busy(self, video_id: UUID) -> Generator[None]:
@@ -35,7 +49,7 @@ class Presence:
             self._changed.set()
 
     def _run(self) -> None:
-        while True:
+        while not self._over:
             self._changed.clear()
             try:
                 self._report()
@@ -47,4 +61,9 @@ class Presence:
         video_id = self._video_id
         state = "draining" if self._process.draining.is_set() else "idle" if video_id is None else "busy"
         with self._process.database.transaction_for_any_tenant() as connection:
-            workers.beat_for_any_tenant(connection, self._process.worker, state, video_id)
+            asked_to_drain = workers.beat_for_any_tenant(
+                connection, self._process.worker, state, video_id, first=self._unreported
+            )
+        self._unreported = False
+        if asked_to_drain:
+            self._process.draining.set()

@@ -76,3 +76,13 @@ class Admin:
 @pytest.fixture
 def admin(app: TestClient, key_of: Callable[[Role], str]) -> Iterator[Admin]:
     return Admin(app, key_of(Role.ADMIN))
+
+
+@pytest.fixture
+def moderator(app: TestClient, key_of: Callable[[Role], str]) -> Admin:
+    return Admin(app, key_of(Role.MODERATOR))
+
+
+@pytest.fixture
+def viewer(app: TestClient, key_of: Callable[[Role], str]) -> Admin:
+    return Admin(app, key_of(Role.VIEWER))

@@ -1,0 +1,163 @@
+"""What operators do to videos and workers, each with its row of the audit log in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from domain.administration import Actor
+from domain.errors import VIDEO_ERRORS, Conflict, NotFound
+from domain.ids import Kind, new_id, public
+from domain.lifecycle import ACTIVE, TERMINAL, State
+from domain.video import Request
+from storage import audit, held, inspection, outputs, videos, workers
+from storage.inspection import Inspected
+from storage.lifecycle import Move, move
+from storage.tables import videos as videos_table
+from storage.videos import NewVideo, Video
+
+_CANCELLED = {"state": State.CANCELLED}
+
+
+def cancel_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID) -> Inspected:
+    """Stop the video and keep its row. Raises NotFound, and Conflict for a finished one."""
+    video = the_video_for_any_tenant(connection, video_id, lock=True).video
+    if video.state in TERMINAL - {State.CANCELLED}:
+        raise Conflict("The video is finished; it can no longer be cancelled.", code="video_finished")
+    if video.state in ACTIVE:
+        end(connection, video.tenant_id, video, announce=True)
+        _note(connection, actor, "video.cancelled", video, before={"state": video.state}, after=_CANCELLED)
+    return the_video_for_any_tenant(connection, video_id)
+
+
+def delete_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID) -> None:
+    """Stop the video if it runs, forget its prompt, take its results away. Raises NotFound, for a deleted one too."""
+    found = the_video_for_any_tenant(connection, video_id, lock=True)
+    video = found.video
+    if found.deleted_at is not None:
+        raise _not_found()
+    outputs.forget(connection, video.tenant_id, video.id)
+    videos.mark_deleted(connection, video.tenant_id, video.id)
+    if video.state in ACTIVE:
+        end(connection, video.tenant_id, video, announce=False)
+    _note(connection, actor, "video.deleted", video, before={"state": video.state})
+
+
+def retry_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID, queue_seconds: int) -> Inspected:
+    """A new video of the same request and plan, in the name of the same key and at its owner's cost.
+
+    Raises NotFound; Conflict for one that is not finished, or whose inputs are gone; QuotaExceeded.
+    """
+    found = the_video_for_any_tenant(connection, video_id, lock=True)
+    video = found.video
+    if found.deleted_at is not None:
+        raise _not_found()
+    if video.state not in TERMINAL:
+        raise Conflict("The video is not finished.", code="video_not_finished")
+    if _has_inputs(video.request):
+        raise Conflict("The uploads of a finished video are not kept; its owner must ask again.", code="inputs_gone")
+    made = _again(found, queue_seconds)
+    videos.create(connection, video.tenant_id, made)
+    connection.execute(sa.update(videos_table).where(videos_table.c.id == made.id).values(retry_of=video.id))
+    new = the_video_for_any_tenant(connection, made.id)
+    _note(connection, actor, "video.retried", new.video, after={"retry_of": public(Kind.VIDEO, video.id)})
+    return new
+
+
+def decide_for_any_tenant(
+    connection: Connection,
+    actor: Actor,
+    video_id: UUID,
+    *,
+    decision: Literal["allow", "block"],
+    note: str | None = None,
+) -> Inspected:
+    """Send a held video on to where it was going, or end it. Raises NotFound, and Conflict for one that is not held."""
+    after = held.decide_for_any_tenant(connection, video_id, decision, actor.name)
+    found = the_video_for_any_tenant(connection, video_id)
+    if after is None:
+        raise Conflict("The video is not held (any more).", code="video_not_held")
+    decided = {"state": after, "decision": decision, "note": note}
+    _note(connection, actor, "video.decided", found.video, before={"state": State.HELD}, after=decided)
+    return found
+
+
+def drain_for_any_tenant(connection: Connection, actor: Actor, worker_id: str) -> None:
+    """Let a worker claim nothing more; it finishes or hands back what it has. Raises NotFound."""
+    if not workers.ask_to_drain_for_any_tenant(connection, worker_id):
+        raise NotFound("There is no such worker.", param="worker_id", code="worker_not_found")
+    audit.record_for_any_tenant(connection, actor, "worker.drained", worker_id)
+
+
+def the_video_for_any_tenant(connection: Connection, video_id: UUID, *, lock: bool = False) -> Inspected:
+    """One video. Raises NotFound."""
+    found = inspection.find_for_any_tenant(connection, video_id, lock=lock)
+    if found is None:
+        raise _not_found()
+    return found
+
+
+def end(connection: Connection, tenant_id: UUID, video: Video, *, announce: bool) -> None:
+    """Cancel a living video whose row is locked, so that state and fence are what was just read."""
+    change = Move(
+        tenant_id,
+        video.id,
+        video.state,
+        State.CANCELLED,
+        video.fence,
+        outcome="cancelled",
+        error_code="cancelled",
+        error_message=VIDEO_ERRORS["cancelled"],
+        announce=announce,
+    )
+    if not move(connection, change):
+        raise RuntimeError("a locked video changed its state")
+
+
+def _again(found: Inspected, queue_seconds: int) -> NewVideo:
+    video = found.video
+    return NewVideo(
+        id=new_id(),
+        key_id=found.key_id,
+        request=video.request,
+        plan=video.plan,
+        pool=video.pool,
+        price_micros=video.price_micros,
+        estimate_ms=video.estimate_ms,
+        queue_seconds=queue_seconds,
+        priority=video.priority,
+    )
+
+
+def _has_inputs(request: Request) -> bool:
+    pictures = (request.first_frame, request.last_frame, request.mask, request.source_clip)
+    shots = (shot.reference for shot in request.shots)
+    return bool(request.keyframes) or any(key is not None for key in (*pictures, *shots))
+
+
+def _not_found() -> NotFound:
+    return NotFound("There is no such video.", param="video_id", code="video_not_found")
+
+
+def _note(
+    connection: Connection,
+    actor: Actor,
+    action: str,
+    video: Video,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    audit.record_for_any_tenant(
+        connection,
+        actor,
+        action,
+        public(Kind.VIDEO, video.id),
+        tenant=video.tenant_id,
+        before=before,
+        after=after,
+    )
