@@ -12,8 +12,10 @@ import pytest
 import dev
 from api import parameters
 from cli import main
+from domain.catalogue import NEEDS
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import State, diagram, public_status
+from domain.video import Operation
 from storage.database import POOL_SIZE
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,7 @@ PAGES = [ROOT / name for name in NAMES if name and (ROOT / name).is_file()]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
+PARAMETERS = (ROOT / "docs" / "parameters.md").read_text()
 LIFECYCLE = (ROOT / "docs" / "lifecycle.md").read_text()
 
 
@@ -98,11 +101,25 @@ def test_api_md_names_every_route() -> None:
     assert missing == set()
 
 
-def test_api_md_names_every_parameter() -> None:
-    taken = set(re.findall(r"^\| `(\w+)` \|", API.partition("## Create")[2].partition("###")[0], re.MULTILINE))
-    assert taken == parameters.TAKEN
-    refused = API.partition("`unsupported_parameter`: ")[2].partition("\n")[0]
-    assert set(re.findall(r"`(\w+)`", refused)) == parameters.UNSUPPORTED
+def test_the_table_of_parameters_is_the_codes() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|(.*?)\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|", PARAMETERS, re.MULTILINE)
+    shown = {name: tuple(cell.strip(" `") for cell in cells) for name, *cells in rows}
+    assert shown == {each.name: documented(each.name) for each in parameters.PARAMETERS}
+
+
+def documented(name: str) -> tuple[str, ...]:
+    """What each call does with a parameter, and the capability that it needs."""
+    calls = [parameters.of(operation).get(name) for operation in Operation]
+    words = ["" if each is None else "must" if each.required else "yes" for each in calls]
+    return (*words, NEEDS.get(name, ""))
+
+
+def test_every_other_name_of_a_parameter_is_documented() -> None:
+    said = PARAMETERS.partition("Other names are accepted")[2].partition("\n")[0]
+    for names in parameters.ALIASES.values():
+        for alias, name in names.items():
+            assert f"`{alias}` for `{name}`" in said or alias == "input_file", alias
+    assert "`input_file` for `input_reference` or, of an edit or extension, `video`" in said
 
 
 def test_the_table_of_connections_has_the_codes_numbers() -> None:
