@@ -13,11 +13,14 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from api import (
+    batches,
+    characters,
     content,
     deliveries,
     derivations,
     errors,
     feedback,
+    files,
     health,
     models,
     moderations,
@@ -29,6 +32,7 @@ from api import (
     webhooks,
 )
 from api.admin import router as administration
+from api.batch_runner import BatchRunner
 from api.metrics import Metrics
 from api.services import Services
 from api.tracking import Tracking
@@ -56,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     app.include_router(administration.router)
     for resource in (
+        characters,
         content,
         derivations,
         videos,
@@ -67,6 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
         deliveries,
         models,
         moderations,
+        files,
+        batches,
         provenance,
         health,
     ):
@@ -77,9 +84,11 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, settings: Settings, metrics: Metrics) -> AsyncGenerator[None]:
     current_default_thread_limiter().total_tokens = POOL_SIZE
-    app.state.services = Services.open(settings, metrics)
+    services = app.state.services = Services.open(settings, metrics)
+    runner = BatchRunner(services)
     yield
-    app.state.services.close()
+    runner.stop()
+    services.close()
 
 
 class _Server(uvicorn.Server):

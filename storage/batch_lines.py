@@ -53,18 +53,18 @@ def counts(connection: Connection, lease: BatchLease) -> Mapping[LineState, int]
 
 def take(connection: Connection, lease: BatchLease, number: int, video_id: UUID) -> bool:
     """The line becomes this video, whose row follows in the same transaction. False if it became one already."""
-    return _update(connection, lease, number, state=LineState.CREATED, video_id=video_id, body=None)
+    return _update(connection, lease, number, state=LineState.CREATED, video_id=video_id, body=sa.null())
 
 
 def refuse(connection: Connection, lease: BatchLease, number: int, error: Mapping[str, Any]) -> bool:
     """The line will never be a video."""
-    return _update(connection, lease, number, state=LineState.FAILED, body=None, error=dict(error))
+    return _update(connection, lease, number, state=LineState.FAILED, body=sa.null(), error=dict(error))
 
 
 def refuse_rest(connection: Connection, lease: BatchLease, code: str) -> None:
     """No line that waits will be a video any more."""
     rest = sa.update(batch_lines).where(*_mine(lease, LineState.WAITING))
-    connection.execute(rest.values(state=LineState.FAILED, body=None, error=_error(code)))
+    connection.execute(rest.values(state=LineState.FAILED, body=sa.null(), error=_error(code)))
 
 
 def give_up(connection: Connection, lease: BatchLease, video_id: UUID, code: str) -> None:
@@ -73,10 +73,10 @@ def give_up(connection: Connection, lease: BatchLease, video_id: UUID, code: str
     connection.execute(line.values(state=LineState.FAILED, error=_error(code)))
 
 
-def living(connection: Connection, lease: BatchLease, limit: int) -> Sequence[UUID]:
-    """Videos of lines that are not over yet."""
+def living(connection: Connection, lease: BatchLease) -> Sequence[UUID]:
+    """Videos of lines that are not over yet; a batch has few of them at once."""
     query = sa.select(batch_lines.c.video_id).where(*_mine(lease, LineState.CREATED)).order_by(batch_lines.c.line)
-    return [video_id for video_id in connection.scalars(query.limit(limit)) if video_id is not None]
+    return [video_id for video_id in connection.scalars(query) if video_id is not None]
 
 
 def collect(connection: Connection, lease: BatchLease, window_end: datetime) -> None:

@@ -25,7 +25,7 @@ class Batch:
     input_file_id: UUID
     endpoint: str
     completion_window: str
-    metadata: dict[str, str]
+    metadata: dict[str, str] | None
     output_expires_seconds: int | None
     status: Status
     errors: list[dict[str, Any]] | None
@@ -52,7 +52,7 @@ class NewBatch:
     key_id: UUID | None
     input_file_id: UUID
     endpoint: str
-    metadata: dict[str, str]
+    metadata: dict[str, str] | None
     output_expires_seconds: int | None
 
 

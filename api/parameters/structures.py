@@ -16,27 +16,32 @@ _TEXT = {"type": "string"}
 _FILE_ID = {**_TEXT, "description": "id of an uploaded file"}
 
 
+def metadata(param: str, value: Any) -> dict[str, str]:
+    """A few short texts by name. Raises InvalidRequest."""
+    if not isinstance(value, dict):
+        wrong_type(param, "an object", value)
+    entries = cast("dict[str, Any]", value)
+    if len(entries) > METADATA_KEYS:
+        raise InvalidRequest(f"Invalid '{param}': at most {METADATA_KEYS} keys.", param=param)
+    for key, text in entries.items():
+        if not isinstance(text, str):
+            wrong_type(f"{param}.{key[:METADATA_KEY_LIMIT]}", "a string", text)
+        if not 1 <= len(key) <= METADATA_KEY_LIMIT or len(text) > METADATA_VALUE_LIMIT:
+            raise InvalidRequest(
+                f"Invalid '{param}': keys have 1 to {METADATA_KEY_LIMIT} characters, "
+                f"values at most {METADATA_VALUE_LIMIT}.",
+                param=param,
+            )
+    return entries
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """A few texts of the client's own."""
 
     def read(self, param: str, value: Any, _terms: Terms) -> dict[str, str]:
         """Texts by name."""
-        if not isinstance(value, dict):
-            wrong_type(param, "an object", value)
-        entries = cast("dict[str, Any]", value)
-        if len(entries) > METADATA_KEYS:
-            raise InvalidRequest(f"Invalid '{param}': at most {METADATA_KEYS} keys.", param=param)
-        for key, text in entries.items():
-            if not isinstance(text, str):
-                wrong_type(f"{param}.{key[:METADATA_KEY_LIMIT]}", "a string", text)
-            if not 1 <= len(key) <= METADATA_KEY_LIMIT or len(text) > METADATA_VALUE_LIMIT:
-                raise InvalidRequest(
-                    f"Invalid '{param}': keys have 1 to "
-                    f"{METADATA_KEY_LIMIT} characters, values at most {METADATA_VALUE_LIMIT}.",
-                    param=param,
-                )
-        return entries
+        return metadata(param, value)
 
     def schema(self, _model: Model | None) -> Schema:
         """An object of strings."""

@@ -129,5 +129,8 @@ def of(operation: Operation) -> dict[str, Parameter]:
 
 
 _FORM_JSON = {parameter.name for parameter in PARAMETERS if parameter.structured}
-STRUCTURED = frozenset(_FORM_JSON | {alias for names in ALIASES.values() for alias in names if alias == "input_file"})
+_ELSEWHERE = {"expires_after", "output_expires_after"}  # of files and batches
+STRUCTURED = frozenset(
+    _FORM_JSON | _ELSEWHERE | {alias for names in ALIASES.values() for alias in names if alias == "input_file"}
+)
 KNOWN = frozenset({parameter.name for parameter in PARAMETERS}.union(*ALIASES.values()))

@@ -15,7 +15,7 @@ CREATE TABLE batches (
   input_file_id UUID NOT NULL,
   endpoint TEXT NOT NULL,
   completion_window TEXT NOT NULL,
-  metadata JSONB NOT NULL,
+  metadata JSONB,
   output_expires_seconds BIGINT,
   status TEXT NOT NULL,
   errors JSONB,

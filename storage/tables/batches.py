@@ -18,7 +18,7 @@ batches = Table(
     id_("input_file_id"),
     text("endpoint"),
     text("completion_window"),
-    json("metadata"),
+    json("metadata", null=True),
     number("output_expires_seconds", null=True),
     text("status"),
     json("errors", null=True),  # of the input file

@@ -17,7 +17,7 @@ from runtime.settings import Secret, Settings
 from storage import keys, tenants
 from storage.database import Database
 from storage.objects import ObjectStore
-from storage.tables import LIVING
+from storage.tables import LIVING, OPEN_BATCH
 from tests.fixtures.run import RunningStack
 from tests.fixtures.servers import VALKEY_DATABASES, _own_database, _with_user, _worker_number
 
@@ -54,6 +54,7 @@ def redis_url(stack: RunningStack) -> str:
 
 
 LEFT_BEHIND = [
+    f"UPDATE batches SET status = 'cancelled' WHERE {OPEN_BATCH}",  # noqa: S608 - our own statuses
     f"UPDATE videos SET state = 'cancelled' WHERE {LIVING}",  # noqa: S608 - our own states
     "UPDATE tenant_sched SET running = 0, asleep = true",
     "UPDATE attempts SET ended_at = ended_at - interval '2 days' WHERE ended_at > now() - interval '1 day'",
@@ -87,6 +88,7 @@ def settings(stack: RunningStack, database_url: str, redis_url: str, object_stor
         key_pepper=Secret(PEPPER),
         webhook_key=Secret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         max_upload_bytes=1_000_000,
+        batch_poll_seconds=0.1,
     )
 
 

@@ -1,0 +1,83 @@
+"""The thread that works on batches, one in each API process; whichever is free takes the next turn."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import replace
+from threading import Event, Thread
+
+from api import batch_turns
+from api.batch_worker import Lost
+from api.services import Services
+from domain.errors import Unavailable
+from runtime import logs
+from storage import batch_runs
+from storage.batch_runs import Turn
+from storage.database import Database
+from storage.outages import OUTAGES
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 2  # of its own, so that requests always find as many as there are threads for them
+IDLE_SECONDS = 1.0
+AGAIN_SECONDS = 5.0  # after a failure
+
+
+class BatchRunner:
+    """Takes turns until it is stopped. What it was doing when a process dies is taken up when its lease ends."""
+
+    def __init__(self, served: Services) -> None:
+        self._database = Database(served.settings.database_url, pool_size=CONNECTIONS)
+        self._served = replace(served, database=self._database)
+        self._name = f"{socket.gethostname()}/{os.getpid()}"
+        self._stopped = Event()
+        self._thread = Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the step in hand end, for as long as a stopping process has."""
+        self._stopped.set()
+        self._served.batch_wanted.set()
+        self._thread.join(timeout=5)
+        self._database.close()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._served.batch_wanted.clear()
+            try:
+                busy = self.take_turn()
+            except OUTAGES as error:
+                log.warning("no turn: the database does not answer", extra={"error": type(error).__name__})
+                busy = False
+            except Exception:
+                log.exception("unexpected failure of a turn")
+                busy = False
+            if not busy:
+                self._served.batch_wanted.wait(IDLE_SECONDS)
+
+    def take_turn(self) -> bool:
+        """One turn at the batch that has waited the longest. False if none is due."""
+        with self._database.transaction_for_any_tenant() as connection:
+            turn = batch_runs.claim_for_any_tenant(connection, self._name, self._served.settings.lease_seconds)
+        if turn is None:
+            return False
+        with logs.bound(batch_id=f"batch_{turn.batch.id.hex}"):
+            delay = self._work(turn)
+            with self._database.transaction(turn.lease.tenant_id) as connection:
+                batch_runs.release(connection, turn.lease, delay)
+        return True
+
+    def _work(self, turn: Turn) -> float:
+        try:
+            return batch_turns.take(self._served, turn)
+        except Lost:
+            return 0.0
+        except Unavailable as error:
+            log.warning("a turn is put off", extra={"code": error.code})
+        except OUTAGES:
+            raise
+        except Exception:
+            log.exception("unexpected failure of a batch")
+        return AGAIN_SECONDS

@@ -1,0 +1,179 @@
+"""One turn of work on a batch: read its file, make some of its videos, or write what came of them.
+
+Turns are short, and all they learn is in the database, so that another process can take the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from api import batch_files, batch_input, errors, videos
+from api.batch_input import Refused
+from api.batch_worker import Lost, Worker
+from api.errors import InvalidApiKey
+from api.services import Services
+from api.submission import Errand, submit
+from domain.batches import PRIORITY, Fault, LineState, Status
+from domain.errors import Failure, NotFound, QuotaExceeded, RateLimited, Unavailable
+from domain.lifecycle import ACTIVE
+from runtime import logs
+from storage import batch_lines, batch_runs, keys
+from storage import videos as stored
+from storage.batch_lines import Waiting
+from storage.batch_runs import Turn
+from storage.database import Connection
+from storage.keys import Caller
+from storage.outages import OUTAGES
+
+log = logging.getLogger(__name__)
+
+LINES_A_TURN = 20
+QUOTA_SECONDS = 10.0  # between two tries of a line that the tenant's limits hold up
+
+
+def take(served: Services, turn: Turn) -> float:
+    """Do what the batch needs next. Returns the seconds until somebody should look at it again. Raises Lost."""
+    worker = Worker(served, turn)
+    match turn.batch.status:
+        case Status.VALIDATING:
+            return _begin(worker)
+        case Status.IN_PROGRESS:
+            return _go_on(worker)
+        case _:
+            return _finish(worker)
+
+
+def _begin(worker: Worker) -> float:
+    """Read the file, and store its lines or what is wrong with them."""
+    found = _lines(worker)
+    with worker.served.database.transaction(worker.lease.tenant_id) as connection:
+        if isinstance(found, Refused):
+            if batch_runs.refuse(connection, worker.lease, found.faults):
+                batch_files.announce(connection, worker.batch, Status.FAILED)
+        else:
+            batch_runs.accept(connection, worker.lease, found)
+    return 0.0
+
+
+def _lines(worker: Worker) -> tuple[Any, ...] | Refused:
+    try:
+        content = batch_files.read(worker.served, worker.batch)
+    except NotFound:
+        return Refused((Fault("file_not_found", "The input file was deleted before it was read."),))
+    return batch_input.read(content, worker.served.settings.batch_lines)
+
+
+def _go_on(worker: Worker) -> float:
+    """Note which videos have ended, and make as many new ones as may wait at once."""
+    found = _count(worker)
+    if found[LineState.WAITING] + found[LineState.CREATED] == 0:
+        _close(worker)
+        return 0.0
+    if worker.turn.over:
+        _expire(worker)
+        return 0.0
+    room = worker.served.settings.batch_videos - found[LineState.CREATED]
+    if room <= 0 or not found[LineState.WAITING]:
+        return worker.served.settings.batch_poll_seconds
+    made_all = _create(worker, min(room, LINES_A_TURN))
+    return 0.0 if made_all else max(QUOTA_SECONDS, worker.served.settings.batch_poll_seconds)
+
+
+def _count(worker: Worker) -> Mapping[LineState, int]:
+    with worker.served.database.transaction(worker.lease.tenant_id) as connection:
+        worker.keep(connection)
+        batch_lines.collect(connection, worker.lease, worker.batch.expires_at)
+        return batch_lines.count(connection, worker.lease)
+
+
+def _close(worker: Worker) -> None:
+    with worker.served.database.transaction(worker.lease.tenant_id) as connection:
+        batch_runs.move(connection, worker.lease, Status.IN_PROGRESS, Status.FINALIZING)
+
+
+def _expire(worker: Worker) -> None:
+    with worker.served.database.transaction(worker.lease.tenant_id) as connection:
+        batch_runs.expire(connection, worker.lease)
+
+
+def _create(worker: Worker, most: int) -> bool:
+    """The next lines as videos. False: the tenant's limits or an outage hold them up."""
+    batch = worker.batch
+    with worker.served.database.transaction(batch.tenant_id) as connection:
+        lines = batch_lines.waiting(connection, worker.lease, most)
+        caller = None if batch.key_id is None else keys.caller(connection, batch.tenant_id, batch.key_id)
+    for line in lines:
+        with logs.bound(request_id=f"req_{line.request_id.hex}", batch_id=f"batch_{batch.id.hex}"):
+            if caller is None:
+                _refuse(worker, line, InvalidApiKey("The API key of this batch was revoked."))
+            elif not _submit(worker, caller, line):
+                return False
+    return True
+
+
+def _submit(worker: Worker, caller: Caller, line: Waiting) -> bool:
+    errand = Errand(PRIORITY, worker.served.settings.queue_timeout_seconds, partial(_note, worker, line))
+    try:
+        submit(worker.served, caller, line.body, errand=errand)
+    except (QuotaExceeded, RateLimited, Unavailable) as delay:
+        log.info("a line of a batch waits", extra={"line": line.number, "code": delay.code})
+        return False
+    except Failure as refusal:
+        _refuse(worker, line, refusal)
+    except (Lost, *OUTAGES):
+        raise
+    except Exception:
+        log.exception("unexpected failure of a line", extra={"line": line.number})
+        _refuse(worker, line, None)
+    return True
+
+
+def _note(worker: Worker, line: Waiting, connection: Connection, video_id: UUID) -> None:
+    """The line becomes the video, in the transaction that makes it: so it never becomes two, and none is left out."""
+    worker.keep(connection)
+    if not batch_lines.take(connection, worker.lease, line.number, video_id):
+        raise Lost
+
+
+def _refuse(worker: Worker, line: Waiting, refusal: Failure | None) -> None:
+    """Keep the answer that the line would have got as a request; None: the failure is ours."""
+    answer = errors.unexpected() if refusal is None else errors.answer(refusal)
+    error = {"status_code": answer.status_code, "body": json.loads(bytes(answer.body))}
+    with worker.served.database.transaction(worker.lease.tenant_id) as connection:
+        worker.keep(connection)
+        batch_lines.refuse(connection, worker.lease, line.number, error)
+
+
+def _finish(worker: Worker) -> float:
+    """Stop what is left, if there is any, then write the files and end."""
+    batch = worker.batch
+    if batch.status is Status.CANCELLING:
+        ending = Status.CANCELLED
+    else:
+        ending = Status.COMPLETED if batch.expired_at is None else Status.EXPIRED
+    if ending is not Status.COMPLETED:
+        _stop(worker, f"batch_{ending}")
+    batch_files.write(worker, ending)
+    return 0.0
+
+
+def _stop(worker: Worker, code: str) -> None:
+    """No line becomes a video any more, and videos that live are cancelled; what is complete stays."""
+    served, lease = worker.served, worker.lease
+    with served.database.transaction(lease.tenant_id) as connection:
+        worker.keep(connection)
+        batch_lines.refuse_rest(connection, lease, code)
+        living = batch_lines.living(connection, lease)
+    for video_id in living:
+        with served.database.transaction(lease.tenant_id) as connection:
+            worker.keep(connection)
+            video = stored.find(connection, lease.tenant_id, video_id, lock=True)
+            if video is not None and video.state in ACTIVE:
+                videos.cancel(connection, video, announce=True)
+                batch_lines.give_up(connection, lease, video_id, code)
+    _count(worker)
