@@ -10,6 +10,7 @@ from domain import eta
 from domain.lifecycle import State
 from storage import videos, workers
 from storage.database import Database
+from storage.progress import Rank
 from storage.videos import Video
 from storage.workers import Snapshot
 
@@ -42,6 +43,11 @@ class Estimates:
             percent = video.progress if video.stage_progress else 0
             return Estimate(None, eta.until_end_of_rendering(_elapsed_ms(video), percent, video.estimate_ms))
         return Estimate(None, eta.FINISHING_MS if video.state in _FINISHING else None)
+
+    def position(self, rank: Rank) -> int | None:
+        """Videos that go before one of which only the rank is known. None: not known."""
+        snapshot = self._snapshot(rank.pool)
+        return None if snapshot is None else eta.position(rank.own, snapshot.backlog, rank.tenant_id.hex)
 
     def _of_waiting(self, video: Video) -> Estimate:
         snapshot = self._snapshot(video.pool)

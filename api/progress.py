@@ -55,12 +55,13 @@ class StageEvent(BaseModel):
 
 
 class ProgressEvent(BaseModel):
-    """How far it is in its stage."""
+    """How far it is, or how many go first while it waits."""
 
     id: str
     status: PublicStatus
     stage: State
     progress: int
+    queue_position: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,13 @@ def _progress(watch: Watch) -> ProgressEvent | None:
     if not watch.seen.events or watch.seen.events[-1].type in TERMINAL:
         return None
     state = State(watch.seen.events[-1].type)
-    return ProgressEvent(id=_public(watch), status=public_status(state), stage=state, progress=watch.seen.progress)
+    return ProgressEvent(
+        id=_public(watch),
+        status=public_status(state),
+        stage=state,
+        progress=watch.seen.progress,
+        queue_position=watch.seen.queue_position if watch.seen.waits else None,
+    )
 
 
 async def _end(served: Services, watch: Watch, event: Event) -> bytes | None:

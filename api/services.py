@@ -78,6 +78,7 @@ class Services:
         models = catalogue.load(Path(settings.models_file), testcard=settings.testcard)
         probes = Probes(database, objects, bell)
         moderator = Moderator(settings.moderation_url, settings.moderation_timeout_seconds)
+        estimates = Estimates(database)
         return cls(
             settings=settings,
             database=database,
@@ -88,14 +89,14 @@ class Services:
             keys=keys,
             admins=admins,
             scribe=Scribe((keys, admins)),
-            estimates=Estimates(database),
+            estimates=estimates,
             probes=probes,
             moderator=moderator,
             board=Board(database, models, probes, moderator),
             detections=BoundedSemaphore(MOST_DETECTIONS),
             batch_wanted=Event(),
             retrievals=Retrievals(),
-            streams=Streams(database),
+            streams=Streams(database, estimates),
             limiter=Limiter(settings.redis_url),
             decoder=Decoder(),
             fetcher=Fetcher(allow_loopback=settings.webhook_allow_loopback),

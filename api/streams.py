@@ -16,7 +16,9 @@ from uuid import UUID
 
 from anyio.to_thread import run_sync
 
+from api.estimates import MOST_AHEAD, Estimates
 from domain.errors import RateLimited, Unavailable
+from domain.lifecycle import State
 from storage import progress
 from storage.database import Database
 from storage.keys import Caller
@@ -28,8 +30,11 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 HURRY_SECONDS = 0.05  # between two looks when streams open
 KEYS_SECONDS = 2.0  # a revoked key's streams end so soon
+RANK_SECONDS = 2.0  # the dispatcher counts the queues no more often
+MOST_RANKED = 200  # waiting videos whose place is counted at once, the oldest first
 MOST_STREAMS = 1_000  # of one process
 FULL_SECONDS = 5.0  # after which a client may ask again
+_WAITING = {State.RECEIVED, State.SCREENING, State.QUEUED}
 
 
 @dataclass(slots=True)
@@ -39,6 +44,12 @@ class Seen:
     events: list[Event] = field(default_factory=list[Event])
     progress: int = 0
     gone: bool = False
+    queue_position: int | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has a place in a queue."""
+        return bool(self.events) and self.events[-1].type in _WAITING
 
 
 @dataclass(eq=False, slots=True)
@@ -69,15 +80,16 @@ class Watch:
 class Streams:
     """Lets streams in and out, and keeps them informed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, estimates: Estimates) -> None:
         self._database = database
+        self._estimates = estimates
         self._watches: set[Watch] = set()
         self._seen: dict[UUID, Seen] = {}
         self._of_tenant: Counter[UUID] = Counter()
         self._of_video: Counter[UUID] = Counter()
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._keys_at = 0.0
+        self._keys_at = self._ranks_at = 0.0
         self._closed = False
 
     @asynccontextmanager
@@ -147,21 +159,49 @@ class Streams:
             return
 
     async def _look(self) -> None:
-        known = {video_id: len(seen.events) for video_id, seen in self._seen.items()}
-        keys = {watch.caller.key_id for watch in self._watches} if time.monotonic() >= self._keys_at else set[UUID]()
-        positions, living = await run_sync(self._read, known, keys)
-        changed = {position.video_id for position in positions if self._note(position)}
+        """Everything that streams send comes from here."""
+        changed = await self._follow()
+        if time.monotonic() >= self._ranks_at:
+            changed |= await self._rank()
+            self._ranks_at = time.monotonic() + RANK_SECONDS
+        if time.monotonic() >= self._keys_at:
+            await self._check_keys()
+            self._keys_at = time.monotonic() + KEYS_SECONDS
         for watch in self._watches:
-            watch.over = watch.over or watch.caller.key_id in keys - living
             if watch.over or watch.video_id in changed:
                 watch.wake()
-        if keys:
-            self._keys_at = time.monotonic() + KEYS_SECONDS
 
-    def _read(self, known: Mapping[UUID, int], keys: Collection[UUID]) -> tuple[Sequence[Position], frozenset[UUID]]:
+    async def _follow(self) -> set[UUID]:
+        known = {video_id: len(seen.events) for video_id, seen in self._seen.items()}
+        positions = await run_sync(self._read_positions, known)
+        return {position.video_id for position in positions if self._note(position)}
+
+    async def _rank(self) -> set[UUID]:
+        waiting = sorted(video_id for video_id, seen in self._seen.items() if seen.waits)[:MOST_RANKED]
+        places = await run_sync(self._read_places, waiting) if waiting else {}
+        moved = {name for name in places if name in self._seen and self._seen[name].queue_position != places[name]}
+        for video_id in moved:
+            self._seen[video_id].queue_position = places[video_id]
+        return moved
+
+    async def _check_keys(self) -> None:
+        keys = {watch.caller.key_id for watch in self._watches}
+        living = await run_sync(self._read_keys, keys)
+        for watch in self._watches:
+            watch.over = watch.over or watch.caller.key_id in keys - living
+
+    def _read_positions(self, known: Mapping[UUID, int]) -> Sequence[Position]:
         with self._database.transaction_for_any_tenant() as connection:
-            positions = progress.follow_for_any_tenant(connection, known)
-            return positions, progress.living_keys_for_any_tenant(connection, keys) if keys else frozenset()
+            return progress.follow_for_any_tenant(connection, known)
+
+    def _read_places(self, waiting: Sequence[UUID]) -> dict[UUID, int | None]:
+        with self._database.transaction_for_any_tenant() as connection:
+            ranks = progress.ranks_for_any_tenant(connection, waiting, MOST_AHEAD)
+        return {rank.video_id: self._estimates.position(rank) for rank in ranks}
+
+    def _read_keys(self, keys: Collection[UUID]) -> frozenset[UUID]:
+        with self._database.transaction_for_any_tenant() as connection:
+            return progress.living_keys_for_any_tenant(connection, keys)
 
     def _note(self, position: Position) -> bool:
         """Whether this is news. A video whose last stream left meanwhile is nobody's business."""

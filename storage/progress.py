@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
+from domain.lifecycle import Stage, State
 from storage import issued
-from storage.tables import NOW, api_keys, events, tenants, videos
+from storage.tables import CLAIMABLE, NOW, api_keys, events, tenants, videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,16 @@ class Position:
     events: tuple[Event, ...]
     progress: int
     gone: bool  # deleted, or its retention is over
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """A waiting video's place among its tenant's own, in the pool that it goes to."""
+
+    video_id: UUID
+    tenant_id: UUID
+    pool: str
+    own: int
 
 
 def last_event(connection: Connection, tenant_id: UUID, video_id: UUID) -> int:
@@ -60,6 +71,42 @@ def follow_for_any_tenant(connection: Connection, known: Mapping[UUID, int]) -> 
     query = sa.select(videos.c.id, changed.label("events"), videos.c.progress, gone.label("gone"))
     rows = connection.execute(query.join_from(asked, videos, videos.c.id == asked.c.id))
     return [Position(row.id, tuple(map(_event, row.events or ())), row.progress, row.gone) for row in rows]
+
+
+def ranks_for_any_tenant(connection: Connection, video_ids: Sequence[UUID], limit: int) -> Sequence[Rank]:
+    """How many of their tenant's own videos a renderer takes before those of the videos that still wait.
+
+    Each is counted up to `limit`, along the index of claimable videos.
+    """
+    asked = (
+        sa.func.unnest(sa.literal(list(video_ids), ARRAY(sa.Uuid)))
+        .table_valued(sa.column("id", sa.Uuid))
+        .render_derived("asked")
+    )
+    other = videos.alias("other")
+    first = sa.or_(
+        other.c.priority > videos.c.priority,
+        sa.and_(other.c.priority == videos.c.priority, other.c.id < videos.c.id),
+    )
+    some = (
+        sa.select(sa.literal(1))
+        .where(
+            other.c.queue.in_([videos.c.pool, Stage.SCREEN.value]),
+            other.c.tenant_id == videos.c.tenant_id,
+            sa.text(CLAIMABLE),  # unqualified, so it is about the others
+            other.c.pool == videos.c.pool,
+            first,
+        )
+        .limit(limit)
+        .correlate(videos)
+        .subquery()
+    )
+    ahead = sa.select(sa.func.count()).select_from(some).scalar_subquery()
+    query = sa.select(videos.c.id, videos.c.tenant_id, videos.c.pool, ahead.label("own")).where(
+        videos.c.state.in_([State.RECEIVED, State.SCREENING, State.QUEUED])
+    )
+    rows = connection.execute(query.join_from(asked, videos, videos.c.id == asked.c.id))
+    return [Rank(*row) for row in rows]
 
 
 def living_keys_for_any_tenant(connection: Connection, key_ids: Collection[UUID]) -> frozenset[UUID]:
