@@ -65,6 +65,14 @@ def claim_for_any_tenant(
     return lease
 
 
+def claimable_for_any_tenant(connection: Connection, stage: Stage, queue: str) -> bool:
+    """Whether a claim would take something now. It is tried and undone: nothing else knows all that a claim weighs."""
+    tried = connection.begin_nested()
+    taken = claim_for_any_tenant(connection, stage, queue, "nobody", 0.0)
+    tried.rollback()
+    return taken is not None
+
+
 def waiting_for_any_tenant(connection: Connection, queue: str, limit: int) -> int:
     """Claimable videos of one queue, counted up to `limit`; caps are not looked at."""
     some = (

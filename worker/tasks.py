@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from functools import cache
+from functools import cache, partial
 from types import FrameType
 
 from celery import signals
@@ -13,6 +13,7 @@ from celery import signals
 from storage.hints import DELIVER, RING_TASK
 from worker import webhooks
 from worker.app import QUEUES_VARIABLE, app, settings
+from worker.deafness import Ears, end_listener
 from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
@@ -21,12 +22,14 @@ _lock = threading.RLock()  # thirty-two deliverers may ask at once
 
 
 @cache
-def _made() -> tuple[Process, Presence]:
+def _made() -> tuple[Process, Presence, Ears]:
     process = Process(settings, tuple(os.environ[QUEUES_VARIABLE].split(",")))
-    return process, Presence(process)
+    presence = Presence(process)
+    listener = os.getpid() if DELIVER in process.worker.queues else os.getppid()  # deliverers are its threads
+    return process, presence, Ears(process, presence, partial(end_listener, listener))
 
 
-def _ours() -> tuple[Process, Presence]:
+def _ours() -> tuple[Process, Presence, Ears]:
     """What this process owns, made once."""
     with _lock:
         return _made()
@@ -35,7 +38,8 @@ def _ours() -> tuple[Process, Presence]:
 @app.task(name=RING_TASK)
 def look(queue: str) -> None:
     """Claim and run whatever waits in the queue."""
-    process, presence = _ours()
+    process, presence, ears = _ours()
+    ears.heard()
     if queue == DELIVER:
         webhooks.deliver_due(
             process.database,
