@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Response
 
-from api import planning, schemas
+from api import attachments, planning, schemas
 from api.estimates import Estimate
 from api.idempotency import Retry, attempt
 from api.parameters import asks_dry_run
@@ -35,7 +35,9 @@ def accepted(
 ) -> schemas.Video | schemas.DryRun:
     """The answer to a call that makes a video, or that only asks what it would make."""
     if asks_dry_run(values):
-        return schemas.dry_run(planning.prepare(served, caller, operation, values, source_id).new)
+        prepared = planning.prepare(served, caller, operation, values, source_id)
+        attachments.check(prepared.attachments)
+        return schemas.dry_run(prepared.new)
     submitted = submit(
         served, caller, values, operation=operation, source_id=source_id, attempt=attempt(retry, caller, values)
     )

@@ -1,8 +1,9 @@
-"""Pictures and clips of a request: decoded before anything is stored, stored before the video is."""
+"""Pictures and clips of a request: checked, and stored before the video is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 from api import inputs
 from api.services import Services
 from api.sources import PARAM, Source
-from domain.errors import NotFound
+from domain.errors import Failure, NotFound
 from domain.video import Size
 from storage import outputs
 from storage.keys import Caller
@@ -58,13 +59,14 @@ class Desk:
         """The key of another input of the tenant's under a name of this video's: the other one may be deleted."""
         return None if key is None else self._ready(Attachment(f"{name}.png", copied=key))
 
-    def attachments(self, served: Services, caller: Caller, size: Size) -> tuple[Attachment, ...]:
-        """Everything, pictures decoded to exactly this size. Raises InvalidRequest, NotFound, Unavailable."""
-        decoded = (
-            Attachment(each.name, content=inputs.picture(served, caller, each.param, each.reference, size))
-            for each in self._pictures
-        )
-        return (*self._clips, *decoded)
+    def attachments(self, served: Services, caller: Caller, size: Size) -> Iterator[Attachment]:
+        """One by one, so that few decoded pictures are in memory: pictures of exactly this size, then clips.
+
+        Raises InvalidRequest, NotFound, Unavailable.
+        """
+        for each in self._pictures:
+            yield Attachment(each.name, content=inputs.picture(served, caller, each.param, each.reference, size))
+        yield from self._clips
 
     def _ready(self, attachment: Attachment) -> str:
         self._clips.append(attachment)
@@ -74,13 +76,37 @@ class Desk:
         return outputs.input_key(self._tenant_id, self.video_id, name)
 
 
-def store(served: Services, tenant_id: UUID, video_id: UUID, attachments: Sequence[Attachment]) -> None:
-    """Put what came along, copy what is there. Whatever fails afterwards, the sweeper finds it. Raises Unavailable."""
-    for attachment in attachments:
-        if attachment.content is not None:
-            inputs.store(served, tenant_id, video_id, attachment.name, attachment.content)
-        elif attachment.copied is not None:
-            _copy(served, tenant_id, video_id, attachment.name, attachment.copied)
+def check(attachments: Iterable[Attachment]) -> None:
+    """Decode everything and keep nothing. Raises as `Desk.attachments` does."""
+    for _ in attachments:
+        pass
+
+
+@contextmanager
+def stored(served: Services, tenant_id: UUID, video_id: UUID, attachments: Iterable[Attachment]) -> Generator[None]:
+    """Everything lies in the store within the block; if it or the block is refused, the sweeper takes all of it.
+
+    Raises as `Desk.attachments` does.
+    """
+    begun = False
+    try:
+        for attachment in attachments:
+            begun = True
+            _store(served, tenant_id, video_id, attachment)
+        yield
+    except Failure:
+        if begun:
+            with served.database.transaction(tenant_id) as connection:
+                outputs.abandon_inputs(connection, tenant_id, video_id)
+        raise
+
+
+def _store(served: Services, tenant_id: UUID, video_id: UUID, attachment: Attachment) -> None:
+    """The key is written down first, so that the sweeper finds whatever is put and not adopted."""
+    if attachment.content is not None:
+        inputs.store(served, tenant_id, video_id, attachment.name, attachment.content)
+    elif attachment.copied is not None:
+        _copy(served, tenant_id, video_id, attachment.name, attachment.copied)
 
 
 def _copy(served: Services, tenant_id: UUID, video_id: UUID, name: str, copied: str) -> None:

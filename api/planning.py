@@ -45,16 +45,16 @@ _PLAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A video that may be stored as soon as its attachments are."""
+    """A video that may be stored as soon as its attachments are; they are decoded as they are asked for."""
 
     new: NewVideo
     model: Model
-    attachments: tuple[Attachment, ...]
+    attachments: Iterator[Attachment]
     dry_run: bool
 
 
 def prepare(served: Services, caller: Caller, operation: Operation, values: Values, source_id: str | None) -> Prepared:
-    """Check, screen by rules, decode references, plan, price. `source_id` is a remix's.
+    """Check, screen by rules, plan, price. `source_id` is a remix's.
 
     Raises the refusals of `domain.errors`.
     """

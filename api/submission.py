@@ -64,8 +64,8 @@ def submit(
     new = prepared.new
     if errand is not None:
         new = replace(new, priority=new.priority + errand.priority, queue_seconds=errand.queue_seconds)
-    attachments.store(served, caller.tenant_id, new.id, prepared.attachments)
-    submitted = _remember(served, caller, new, attempt, errand)
+    with attachments.stored(served, caller.tenant_id, new.id, prepared.attachments):
+        submitted = _remember(served, caller, new, attempt, errand)
     if not submitted.made.replayed:
         served.ringer.want(Stage.SCREEN)
         served.metrics.created(prepared.model.name)

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from domain import catalogue
 from domain.errors import InvalidRequest, NotFound
-from domain.video import Plan, Request, Size
+from domain.video import Keyframe, Lora, Operation, Plan, Request, Shot, Size
 
 MODELS_FILE = Path(__file__).parents[2] / "models.toml"
 MODELS = catalogue.load(MODELS_FILE)
 SORA = MODELS.find("sora-2")
 
 
-def asked(seconds: int = 4, size: str = "1280x720", **extras: int) -> Request:
+def asked(seconds: int = 4, size: str = "1280x720", **extras: object) -> Request:
     return Request("sora-2", "a red ball", seconds, Size.parse(size), **extras)
 
 
@@ -67,3 +70,113 @@ def test_every_size_keeps_its_shape_when_drawn_smaller() -> None:
             assert stretch == pytest.approx(1, abs=0.02)
             assert small.width % 16 == 0
             assert small.height % 16 == 0
+
+
+CARD = catalogue.load(MODELS_FILE, testcard=True).find("testcard")
+
+
+def card(seconds: int = 4, **extras: object) -> Request:
+    return Request("testcard", "a red ball", seconds, Size(256, 144), **extras)
+
+
+def test_every_capability_is_one_that_the_service_knows(tmp_path: Path) -> None:
+    text = MODELS_FILE.read_text().replace('["text", "first_frame"]', '["text", "telepathy"]')
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(ValueError, match="no such capability: telepathy"):
+        catalogue.load(tmp_path / "models.toml")
+
+
+def test_rates_hold_the_default_and_multiples_only(tmp_path: Path) -> None:
+    for rates, complaint in (('"24" = 6', "rates must hold"), ('"12" = 6\n"20" = 6', "multiple")):
+        text = MODELS_FILE.read_text().replace("[model.sizes]", f"[model.rates]\n{rates}\n\n[model.sizes]", 1)
+        (tmp_path / "models.toml").write_text(text)
+        with pytest.raises(ValueError, match=complaint):
+            catalogue.load(tmp_path / "models.toml")
+
+
+LACKING: list[tuple[dict[str, object], str]] = [
+    ({"last_frame": "k"}, "last_frame"),
+    ({"keyframes": (Keyframe(1, "k"),)}, "keyframes"),
+    ({"shots": (Shot("a", 4),)}, "shots"),
+    ({"mask": "k"}, "mask"),
+    ({"strength": 0.5}, "strength"),
+    ({"negative_prompt": "rain"}, "negative_prompt"),
+    ({"style": "ink"}, "style"),
+    ({"motion_intensity": 0.0}, "motion_intensity"),
+    ({"fps": 12}, "fps"),
+    ({"loras": (Lora("sepia"),)}, "loras"),
+    ({"characters": (UUID(int=1),)}, "characters"),
+    ({"operation": Operation.EDIT, "source_clip": "k"}, "video"),
+    ({"operation": Operation.EXTEND, "source_clip": "k"}, "video"),
+]
+
+
+@pytest.mark.parametrize(("extras", "param"), LACKING)
+def test_what_a_model_lacks_is_refused_by_name(extras: dict[str, object], param: str) -> None:
+    bare = replace(SORA, capabilities=frozenset({"text"}))
+    with pytest.raises(InvalidRequest) as caught:
+        catalogue.plan(asked(**extras), bare)
+    assert (caught.value.param, caught.value.code) == (param, "unsupported_parameter")
+    assert "kinema-dit" in caught.value.message
+
+
+def test_a_plan_survives_storage_with_all_its_parts() -> None:
+    request = card(
+        keyframes=(Keyframe(2.5, "b"), Keyframe(1, "a")),
+        shots=(Shot("a hill", 1), Shot("the sea", 3, "r")),
+        loras=(Lora("sepia", 0.5),),
+        characters=(UUID(int=1),),
+        character_clips=("c",),
+        source=UUID(int=2),
+        source_clip="s",
+        source_seconds=4.0,
+        operation=Operation.REMIX,
+        webhook_url="https://example.com",
+    )
+    plan = catalogue.plan(request, CARD)
+    assert [frame.second for frame in plan.keyframes] == [1, 2.5]
+    assert (plan.characters, plan.strength) == (("c",), 0.7)
+    assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_rows_of_before_the_extras_are_still_read() -> None:
+    request, plan = card(), catalogue.plan(card(), CARD)
+    old = {"model", "prompt", "seconds", "size", "seed", "steps", "guidance", "first_frame", "metadata", "spec_version"}
+    assert Request.from_json({name: value for name, value in request.to_json().items() if name in old}) == request
+    drawn = {"rendered", "rendered_fps", "delivered", "fps", "negative_prompt"}
+    assert Plan.from_json({name: value for name, value in plan.to_json().items() if name in old | drawn}) == plan
+
+
+def extension(new: int, before: float) -> Plan:
+    return catalogue.plan(card(new, operation=Operation.EXTEND, source_clip="s", source_seconds=before), CARD)
+
+
+def test_an_extension_is_rendered_and_charged_for_its_new_seconds_only() -> None:
+    plan = extension(8, 4.5)
+    assert (plan.seconds, plan.total_seconds) == (8, 12.5)
+    assert (plan.frames, plan.source_frames, plan.rendered_frames) == (96, 54, 96)
+    assert catalogue.price(plan, CARD) == 80_000
+    assert plan.strength is None, "nothing of the source is drawn again"
+
+
+def test_an_extension_ends_at_two_minutes() -> None:
+    assert extension(12, 108).total_seconds == 120
+    with pytest.raises(InvalidRequest, match="at most 120"):
+        extension(12, 109)
+
+
+def test_the_price_is_never_rounded_down() -> None:
+    cheap = replace(CARD, price_micros=1)
+    assert catalogue.price(catalogue.plan(card(1, steps=1), cheap), cheap) == 1
+
+
+def test_a_tenant_finds_what_it_may_use_and_nothing_else() -> None:
+    every = [name for name, _ in MODELS.names()]
+    assert every[0] == "kinema-dit"
+    assert [name for name, _ in MODELS.names(["kinema-dit"])] == every
+    assert [name for name, _ in MODELS.names(["sora-2"])] == ["sora-2"]
+    assert MODELS.find("sora-2", ["sora-2"]) is SORA
+    for name, allowed in (("kinema-dit", ["sora-2"]), ("sora-2", [])):
+        with pytest.raises(NotFound):
+            MODELS.find(name, allowed)
