@@ -37,7 +37,7 @@ AFTER_OUTAGE_SECONDS = 10.0  # workers renew their leases before anybody reaps
 @dataclass(slots=True)
 class _Duty:
     every: float
-    perform: Callable[[], None]
+    perform: Callable[[], bool | None]  # True: there is more of it, so it is due again at once
     due_at: float = 0.0
 
 
@@ -97,24 +97,29 @@ class Dispatcher:
                 if queue.startswith("render."):
                     workers.snapshot_for_any_tenant(connection, queue)
 
-    def expire(self) -> None:
-        """End videos that waited too long, and forget results whose time is over."""
+    def expire(self) -> bool:
+        """End videos that waited too long, and forget those whose time is over. Whether there may be more."""
         with self._database.transaction_for_any_tenant() as connection:
             ended = housekeeping.end_overdue_for_any_tenant(connection, BATCH)
-            housekeeping.forget_expired_for_any_tenant(connection, BATCH)
+            forgotten = housekeeping.forget_expired_for_any_tenant(connection, BATCH)
             files.forget_expired_for_any_tenant(connection, BATCH)
         if ended:
             self._bell.ring(DELIVER)
+        return BATCH in {len(ended), len(forgotten)}
 
-    def sweep(self) -> None:
-        """Delete objects that nobody may read any more. The store may take its time: no transaction waits for it."""
+    def sweep(self) -> bool:
+        """Delete objects that nobody may read any more, and say whether there may be more.
+
+        The store may take its time: no transaction waits for it.
+        """
         with self._database.transaction_for_any_tenant() as connection:
             keys = outputs.take_doomed_for_any_tenant(connection, self._settings.sweep_grace_seconds, BATCH)
         if not keys:
-            return
+            return False
         self._store.delete(keys)
         with self._database.transaction_for_any_tenant() as connection:
             outputs.swept_for_any_tenant(connection, keys)
+        return len(keys) == BATCH
 
     def forget_requests(self) -> None:
         """Drop what was remembered of creates, once no repetition of them can come any more."""
@@ -142,15 +147,16 @@ class Dispatcher:
         return wanted
 
     def _perform(self, duty: _Duty) -> None:
+        more: bool | None = False
         try:
-            duty.perform()
+            more = duty.perform()
         except OUTAGES as error:
             if is_away(error):
                 self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
             log.warning("a duty must wait", extra={"duty": duty.perform.__name__, "error": type(error).__name__})
         except Unavailable as error:
             log.warning(error.message)
-        duty.due_at = time.monotonic() + duty.every
+        duty.due_at = time.monotonic() + (0 if more else duty.every)
 
 
 def serve(settings: Settings) -> None:

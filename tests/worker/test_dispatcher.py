@@ -4,18 +4,20 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from domain.errors import NotFound
+from domain.ids import new_id
 from domain.lifecycle import Stage, State
 from runtime.settings import Settings
-from storage import outputs, videos, workers
+from storage import idempotency, outputs, videos, workers
 from storage.database import Database
 from storage.hints import Bell, Ringer, broker
 from storage.objects import ObjectStore
-from storage.tables import objects
+from storage.tables import idempotency_keys, objects, submissions
 from storage.tables import videos as table
 from storage.tables import workers as worker_rows
 from tests.fixtures.videos import QUEUES, World
@@ -130,6 +132,48 @@ def test_an_expired_result_takes_its_objects_along(
         assert connection.scalar(sa.select(sa.func.count()).select_from(objects)) == 0
     with pytest.raises(NotFound):
         object_store.read(key)
+
+
+def test_a_crowd_that_ends_together_is_forgotten_without_waiting_for_the_next_turn(
+    settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.dispatcher.BATCH", 2)
+    tenant = world.tenant()
+    for _ in range(5):
+        world.create(tenant)
+    with world.database.transaction(tenant) as connection:
+        connection.execute(sa.update(table).values(expires_at=sa.func.now()))
+    dispatcher = Dispatcher(replace(settings, reap_seconds=600.0))
+    stop = threading.Event()
+    loop = threading.Thread(target=dispatcher.run, args=(stop,))
+    loop.start()
+    deadline = time.monotonic() + 20
+    left = 5
+    while left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        with world.database.transaction(tenant) as connection:
+            left = connection.scalar(sa.select(sa.func.count()).where(table.c.deleted_at.is_(None)))
+    stop.set()
+    loop.join(5)
+    dispatcher._database.close()
+    assert left == 0
+
+
+def test_what_was_remembered_of_creates_is_dropped_in_time(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    request = idempotency.Counted(new_id(), b"1", 0, timedelta())
+    with world.database.transaction(tenant) as connection:
+        idempotency.remember(connection, tenant, request, "video_1")
+        idempotency.remember_key(connection, tenant, "k", idempotency.Named(b"1", "video_1"))
+    for age, left in (("0 days", (1, 1)), ("11 minutes", (1, 0)), ("25 hours", (0, 0))):
+        with world.database.transaction(tenant) as connection:
+            connection.execute(sa.text(f"UPDATE submissions SET created_at = created_at - interval '{age}'"))  # noqa: S608 - our own text
+            connection.execute(sa.text(f"UPDATE idempotency_keys SET expires_at = expires_at - interval '{age}'"))  # noqa: S608 - our own text
+        dispatcher.forget_requests()
+        with world.database.transaction(tenant) as connection:
+            found = (idempotency_keys, submissions)
+            counts = tuple(connection.scalar(sa.select(sa.func.count()).select_from(each)) for each in found)
+        assert counts == left, age
 
 
 def test_positions_come_from_a_snapshot_of_the_queue(dispatcher: Dispatcher, world: World) -> None:
