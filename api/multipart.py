@@ -27,9 +27,10 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a client's m
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file of a form. Neither its name nor its declared type is to be believed, so neither is kept."""
+    """A file of a form. Its declared type is not to be believed, so it is not kept; its name is a label, no more."""
 
     content: bytes = field(repr=False)
+    filename: str = field(default="", compare=False)
 
 
 def read(content_type: str, file: IO[bytes]) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def read(content_type: str, file: IO[bytes]) -> dict[str, Any]:
         add(part.field_name, _text(part.value or b"", part.field_name))
 
     def on_file(part: File) -> None:
-        add(part.field_name, Upload(cast("BytesIO", part.file_object).getvalue()))
+        name = (part.file_name or b"").decode(errors="replace")
+        add(part.field_name, Upload(cast("BytesIO", part.file_object).getvalue(), name))
 
     def on_end() -> None:
         nonlocal complete

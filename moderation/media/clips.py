@@ -18,12 +18,11 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from moderation.media.limits import LONGEST_EDGE, MOST_FPS, SLACK_SECONDS, SMALLEST_EDGE, Limits, Reason, Refusal
+from moderation.media.sniffing import HEAD_BYTES, clip_format
 
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "libvpx", "libvpx-vp9")
 # No format can name another file: what would be opened beside the stream has no protocol to be opened by.
 OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": ",".join(CODECS), "max_streams": "16"}
-_EBML = b"\x1a\x45\xdf\xa3"
-_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 # The filters that turn a picture by so many degrees counter-clockwise.
 _TURNS = {
     90: (("transpose", "cclock"),),
@@ -52,13 +51,11 @@ def reencode(source: IO[bytes], target: IO[bytes], limits: Limits) -> dict[str, 
 
 def _format(source: IO[bytes]) -> str:
     """By the first bytes, so that no other demuxer is ever asked."""
-    head = source.read(64)
+    found = clip_format(source.read(HEAD_BYTES))
     source.seek(0)
-    if head[4:8] in _BOXES:
-        return "mov"
-    if head.startswith(_EBML) and b"webm" in head:
-        return "webm"
-    raise Refusal(Reason.UNREADABLE)
+    if found is None:
+        raise Refusal(Reason.UNREADABLE)
+    return found
 
 
 def _checked(container: InputContainer, limits: Limits) -> VideoStream:
