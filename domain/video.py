@@ -178,6 +178,12 @@ class Plan:
     characters: tuple[str, ...] = ()  # clips that show who is meant
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """All that somebody wrote about the picture; whoever moderates reads every one."""
+        written = (self.prompt, self.negative_prompt, self.style, *(shot.prompt for shot in self.shots))
+        return tuple(text for text in written if text)
+
+    @property
     def rendered_frames(self) -> int:
         """Frames that the engine yields."""
         return self.seconds * self.rendered_fps

@@ -15,6 +15,7 @@ DEFAULT_SECONDS = "4"
 MOST_SEED = 2**63 - 1
 MOST_GUIDANCE = 30.0
 PRIORITY = 10  # either way
+SHOT_PROMPT_LIMIT = 4_000
 MOST_CHARACTERS, MOST_KEYFRAMES, MOST_LORAS, MOST_SHOTS = 2, 8, 4, 20
 
 CREATE, REMIX, EDIT, EXTEND = Operation.CREATE, Operation.REMIX, Operation.EDIT, Operation.EXTEND
@@ -49,7 +50,7 @@ def _extra(name: str, kind: Kind, about: str, *operations: Operation) -> Paramet
 
 
 _SHOT = (
-    Part("prompt", Text(PROMPT_LIMIT), required=True),
+    Part("prompt", Text(SHOT_PROMPT_LIMIT), required=True),
     Part("seconds", Integer(1, MOST_TOTAL_SECONDS), required=True),
     Part("reference", PICTURE, capability="first_frame"),
 )

@@ -1,42 +1,83 @@
-"""Screen: the moderator decides about a prompt before any renderer sees it. It fails closed."""
+"""Screen: the moderator decides about all texts, the frame classifier about all inputs, before any renderer sees them.
+
+It fails closed.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+from domain.errors import NotFound
 from domain.lifecycle import State
+from engines.protocol import Interrupted
+from moderation.frames import Verdict
+from moderation.policy import SEVERITY
 from storage import verdicts
 from storage.database import Connection
 from storage.schedule import Lease
 from storage.videos import Video
 from worker import moderation
 from worker.lease import Pulse
-from worker.outcome import Done, Outcome, Refused, Retry
+from worker.outcome import Done, Failed, Outcome, Refused, Retry
+from worker.patience import AWAY
+from worker.pipeline import inputs
 from worker.process import Process
+
+log = logging.getLogger(__name__)
 
 AFTER = {"allow": State.QUEUED, "review": State.HELD, "block": State.BLOCKED}
 
 
-def screen(process: Process, lease: Lease, video: Video, _pulse: Pulse) -> Outcome:
-    """Ask, write the verdict down, and send the video on, to a person, or away."""
+def screen(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcome:
+    """Ask, look, write the verdicts down, and send the video on, to a person, or away."""
     settings = process.settings
-    answer = moderation.ask(settings.moderation_url, _texts(video), settings.moderation_timeout_seconds)
+    answer = moderation.ask(settings.moderation_url, video.plan.texts, settings.moderation_timeout_seconds)
     if isinstance(answer, moderation.Unavailable):
         return Retry(answer.reason, "screen_failed", at_last=State.HELD)
-
-    def record(connection: Connection) -> None:
-        verdicts.record(
-            connection,
-            lease.tenant_id,
-            lease.video_id,
-            subject="prompt",
-            decision=answer.action,
-            policy=answer.policy,
-            model=answer.model,
-            scores=dict(answer.scores),
-        )
-
-    after = AFTER[answer.action]
+    seen: Sequence[Verdict] = ()
+    if answer.action != "block":  # a person who releases a held text has seen what was said of the inputs
+        looked = _look(process, video, pulse)
+        if isinstance(looked, (Failed, Retry)):
+            return looked
+        seen = looked
+    worst = max((answer.action, *(verdict.action for verdict in seen)), key=lambda action: SEVERITY[action])
+    after = AFTER[worst]
+    record = partial(_record, lease, answer, seen)
     return Done(after, record) if after is State.QUEUED else Refused(after, record)
 
 
-def _texts(video: Video) -> list[str]:
-    return [text for text in (video.plan.prompt, video.plan.negative_prompt) if text]
+def _look(process: Process, video: Video, pulse: Pulse) -> Sequence[Verdict] | Failed | Retry:
+    """A verdict on each input. Whoever cannot look at one has not allowed it."""
+    try:
+        return inputs.judge(process, video.plan, pulse)
+    except NotFound:
+        return Failed("input_unreadable")
+    except (Interrupted, *AWAY):
+        raise
+    except Exception as error:
+        log.exception("an input could not be judged")
+        return Retry(type(error).__name__, "screen_failed", at_last=State.HELD)
+
+
+def _record(lease: Lease, answer: moderation.Verdict, seen: Sequence[Verdict], connection: Connection) -> None:
+    _remember(connection, lease, "prompt", answer)
+    for verdict in seen:
+        _remember(connection, lease, "input", verdict)
+
+
+def _remember(
+    connection: Connection, lease: Lease, subject: Literal["prompt", "input"], verdict: moderation.Verdict | Verdict
+) -> None:
+    verdicts.record(
+        connection,
+        lease.tenant_id,
+        lease.video_id,
+        subject=subject,
+        decision=verdict.action,
+        policy=verdict.policy,
+        model=verdict.model,
+        scores=dict(verdict.scores),
+    )
