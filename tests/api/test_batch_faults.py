@@ -1,0 +1,252 @@
+"""Runners that die, lose their lease or meet limits: no line is made twice, none is left out."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from api import batch_turns
+from api.batch_runner import BatchRunner
+from api.batch_worker import Lost
+from api.metrics import Metrics
+from api.services import Services
+from api.submission import Errand
+from domain.batches import PRIORITY
+from domain.errors import Unavailable
+from domain.ledger import Meter
+from domain.quotas import Period
+from infra.embedded.postgres import LOGIN
+from runtime.settings import Secret, Settings
+from storage import batch_runs, batches, files, keys, ledger
+from storage.batch_runs import Turn
+from storage.batches import NewBatch
+from storage.database import Database
+from storage.files import NewFile
+from storage.objects import ObjectStore
+from tests.api.test_batches import line
+from tests.fixtures.run import RunningStack
+from tests.fixtures.servers import _own_database, _with_user
+from tests.fixtures.videos import World
+
+ROOT = Path(__file__).parents[2]
+RUNNER = """
+import json, sys, time
+from api.batch_runner import BatchRunner
+from api.metrics import Metrics
+from api.services import Services
+from runtime.settings import Settings
+runner = BatchRunner(Services.open(Settings(**json.loads(sys.stdin.readline())), Metrics()))
+print("up", flush=True)
+time.sleep(300)
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database of the test's own, which no runner of another test ever sees."""
+
+    settings: Settings
+    world: World
+    store: ObjectStore
+    tenant_id: UUID
+
+    def batch(self, count: int) -> UUID:
+        raw = "\n".join(json.dumps(line(str(number), seed=number)) for number in range(count)).encode()
+        new = NewFile(purpose="batch", filename="in.jsonl", content_type="application/jsonl")
+        stored = files.write(self.world.database, self.store, self.tenant_id, new, raw, quota_bytes=10**9)
+        with self.world.database.transaction(self.tenant_id) as connection:
+            key = sa.text("SELECT id FROM api_keys WHERE tenant_id = :id")
+            key_id = connection.scalar(key, {"id": self.tenant_id})
+            made = batches.create(connection, self.tenant_id, NewBatch(key_id, stored.id, "/v1/videos", None, None))
+        return made.id
+
+    def claim(self, seconds: float = 30.0) -> Turn:
+        with self.world.database.transaction_for_any_tenant() as connection:
+            turn = batch_runs.claim_for_any_tenant(connection, "test", seconds)
+        assert turn is not None
+        return turn
+
+    def free(self, turn: Turn) -> None:
+        with self.world.database.transaction(self.tenant_id) as connection:
+            batch_runs.release(connection, turn.lease, 0.0)
+
+    def scalar(self, query: str) -> int:
+        with self.world.database.transaction(self.tenant_id) as connection:
+            return connection.scalar(sa.text(query)) or 0
+
+    def videos(self) -> int:
+        return self.scalar("SELECT count(*) FROM videos")
+
+    def until(self, query: str, expected: int, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while (found := self.scalar(query)) != expected:
+            assert time.monotonic() < deadline, (query, found)
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def place(stack: RunningStack, template: str, settings: Settings, object_store: ObjectStore) -> Iterator[Place]:
+    for owner_url in _own_database(stack, template):
+        url = _with_user(owner_url, LOGIN, stack.app_password)
+        database = Database(url)
+        world = World(database)
+        tenant_id = world.tenant("batches", render_cap=100)
+        with database.transaction_for_any_tenant() as connection:
+            keys.issue_for_any_tenant(connection, tenant_id, "test", b"pepper", "1")
+        quick = replace(settings, database_url=Secret(url), lease_seconds=1.0, beat_seconds=0.5, batch_videos=1000)
+        yield Place(quick, world, object_store, tenant_id)
+        database.close()
+
+
+@pytest.fixture
+def served(place: Place) -> Iterator[Services]:
+    opened = Services.open(place.settings, Metrics())
+    yield opened
+    opened.close()
+
+
+ONCE_EACH = "SELECT count(DISTINCT video_id) FROM batch_lines WHERE state = 'created'"
+
+
+@contextmanager
+def process_of(settings: Settings) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs batches, killed at the end of the block."""
+    command = [sys.executable, "-c", RUNNER]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+            process.stdin.write(json.dumps(values) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_batch_survives_the_death_of_its_runners(place: Place) -> None:
+    """Four processes are killed at any moment, a fifth finishes: as many videos as lines, each with its own seed."""
+    count, dice = 80, random.Random(5)
+    place.batch(count)
+    made: list[int] = []
+    for _ in range(4):
+        with process_of(place.settings):
+            time.sleep(dice.uniform(0.05, 0.5))
+        made.append(place.videos())
+    assert made[0] < count, "the first did not finish"
+    with process_of(place.settings):
+        place.until("SELECT count(*) FROM batch_lines WHERE state = 'created'", count)
+    assert place.scalar(ONCE_EACH) == count
+    assert place.videos() == count
+    assert place.scalar("SELECT count(DISTINCT request->>'seed') FROM videos") == count
+    assert place.scalar("SELECT count(*) FROM ledger WHERE kind = 'hold'") == count
+
+
+def test_two_runners_make_each_video_once(place: Place, served: Services) -> None:
+    for _ in range(3):
+        place.batch(30)
+    other = Services.open(place.settings, Metrics())
+    runners = [BatchRunner(served), BatchRunner(other)]
+    try:
+        place.until("SELECT count(*) FROM batch_lines WHERE state = 'created'", 90)
+    finally:
+        for runner in runners:
+            runner.stop()
+        other.close()
+    assert (place.scalar(ONCE_EACH), place.videos()) == (90, 90)
+
+
+def test_whoever_lost_the_lease_writes_nothing_more(place: Place, served: Services) -> None:
+    place.batch(3)
+    batch_turns.take(served, first := place.claim())
+    place.free(first)
+    slow = place.claim(seconds=0.0)
+    quick = place.claim()
+    with pytest.raises(Lost):
+        batch_turns.take(served, slow)
+    assert place.videos() == 0
+    batch_turns.take(served, quick)
+    assert place.videos() == 3
+
+
+def test_a_line_and_its_video_are_one_transaction(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power fails after the line was noted: neither is there, and the next turn makes both."""
+    place.batch(1)
+    batch_turns.take(served, first := place.claim())
+    place.free(first)
+
+    def broken(*_: object) -> None:
+        raise Unavailable("cut")
+
+    with monkeypatch.context() as cut:
+        cut.setattr("storage.ledger.hold", broken)
+        batch_turns.take(served, turn := place.claim())
+    assert (place.videos(), place.scalar("SELECT count(*) FROM batch_lines WHERE state = 'waiting'")) == (0, 1)
+    place.free(turn)
+    batch_turns.take(served, place.claim())
+    assert (place.videos(), place.scalar(ONCE_EACH)) == (1, 1)
+
+
+def test_lines_beyond_the_quota_wait_until_there_is_room(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_turns, "QUOTA_SECONDS", 0.2)
+    with place.world.database.transaction_for_any_tenant() as connection:
+        ledger.set_limit(connection, place.tenant_id, Meter.VIDEO_MS, 8_000, Period.TOTAL)
+    place.batch(5)
+    runner = BatchRunner(served)
+    try:
+        place.until("SELECT count(*) FROM videos", 2)
+        time.sleep(1)
+        assert place.videos() == 2, "4 seconds each"
+        assert place.scalar("SELECT count(*) FROM batch_lines WHERE state = 'waiting'") == 3
+        with place.world.database.transaction_for_any_tenant() as connection:
+            ledger.clear_limit(connection, place.tenant_id, Meter.VIDEO_MS)
+        place.until("SELECT count(*) FROM videos", 5)
+    finally:
+        runner.stop()
+    assert place.scalar("SELECT max(priority) FROM videos") == PRIORITY
+
+
+def test_an_unforeseen_failure_of_a_line_is_its_own(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.batch(3)
+    batch_turns.take(served, first := place.claim())
+    place.free(first)
+    real = batch_turns.submit
+
+    def brittle(services: Services, caller: object, values: dict[str, object], *, errand: Errand) -> object:
+        if values["seed"] == 1:
+            raise ZeroDivisionError
+        return real(services, caller, values, errand=errand)
+
+    monkeypatch.setattr(batch_turns, "submit", brittle)
+    batch_turns.take(served, place.claim())
+    assert place.videos() == 2
+    assert place.scalar("SELECT (error->>'status_code')::int FROM batch_lines WHERE state = 'failed'") == 500
+
+
+def test_batches_take_turns(place: Place) -> None:
+    made = {place.batch(1) for _ in range(3)}
+    seen = set()
+    for _ in made:
+        turn = place.claim()
+        seen.add(turn.batch.id)
+        place.free(turn)
+        time.sleep(0.01)
+    assert seen == made
