@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import migrations
+from domain.administration import Actor, Role
 from infra.embedded.private import read_json, write_private_json
 from infra.embedded.stack import Stack
 from moderation.signing import development_identity
 from runtime import settings
-from runtime.settings import Settings
-from storage import keys, tenants
+from storage import admin_keys, administration, keys, tenants
 from storage.bootstrap import bootstrap
-from storage.database import Database
+from storage.database import Connection, Database
 
 TENANT = "default"
+ACTOR = Actor("cli:up")
+Peppers = Mapping[str, bytes]
 
 
 def migrate(stack: Stack) -> None:
@@ -26,18 +29,24 @@ def migrate(stack: Stack) -> None:
 
 def ensure_api_key(data: Path, environment: Mapping[str, str]) -> str:
     """The key kept in DIR/secrets/keys.json; issued on the first run, and again when the database does not know it."""
-    path = data / "secrets" / "keys.json"
-    loaded = settings.load(environment)
-    database = Database(loaded.database_url, pool_size=1)
-    try:
-        kept = str(read_json(path).get("api_key", ""))
-        if _known(database, kept, loaded):
-            return kept
-        issued = _issue(database, loaded)
-    finally:
-        database.close()
-    write_private_json(path, {"api_key": issued})
-    return issued
+
+    def known(connection: Connection, key: str, peppers: Peppers) -> bool:
+        return keys.identify_for_any_tenant(connection, key, peppers) is not None
+
+    return _ensure(data, environment, "api_key", known, _issue)
+
+
+def ensure_admin_key(data: Path, environment: Mapping[str, str]) -> str:
+    """The same of an administrator's key."""
+
+    def known(connection: Connection, key: str, peppers: Peppers) -> bool:
+        return admin_keys.identify_for_any_tenant(connection, key, peppers) is not None
+
+    def issue(connection: Connection, peppers: Peppers) -> str:
+        values = {"name": "first key", "role": Role.ADMIN}
+        return administration.create_admin_key_for_any_tenant(connection, ACTOR, values, peppers)[1]
+
+    return _ensure(data, environment, "admin_key", known, issue)
 
 
 def signing_settings(data: Path) -> dict[str, str]:
@@ -52,15 +61,29 @@ def signing_settings(data: Path) -> dict[str, str]:
     }
 
 
-def _known(database: Database, key: str, loaded: Settings) -> bool:
-    with database.transaction_for_any_tenant() as connection:
-        return keys.identify_for_any_tenant(connection, key, loaded.peppers) is not None
+def _ensure(
+    data: Path,
+    environment: Mapping[str, str],
+    name: str,
+    known: Callable[[Connection, str, Peppers], bool],
+    issue: Callable[[Connection, Peppers], str],
+) -> str:
+    path = data / "secrets" / "keys.json"
+    loaded = settings.load(environment, settings.NEEDS["issue"])
+    kept = read_json(path)
+    with (
+        closing(Database(loaded.database_url, pool_size=1)) as database,
+        database.transaction_for_any_tenant() as connection,
+    ):
+        key = str(kept.get(name, ""))
+        if known(connection, key, loaded.peppers):
+            return key
+        issued = issue(connection, loaded.peppers)
+    write_private_json(path, {**kept, name: issued})
+    return issued
 
 
-def _issue(database: Database, loaded: Settings) -> str:
-    with database.transaction_for_any_tenant() as connection:
-        tenant = tenants.find_by_name_for_any_tenant(connection, TENANT)
-        tenant = tenant or tenants.create_for_any_tenant(connection, TENANT)
-        return keys.issue_for_any_tenant(
-            connection, tenant.id, "first key", loaded.peppers[loaded.key_pepper_id], loaded.key_pepper_id
-        )
+def _issue(connection: Connection, peppers: Peppers) -> str:
+    tenant = tenants.find_by_name_for_any_tenant(connection, TENANT)
+    tenant = tenant or administration.create_tenant_for_any_tenant(connection, ACTOR, {"name": TENANT})
+    return administration.create_key(connection, tenant.id, ACTOR, {"name": "first key"}, peppers)[1]

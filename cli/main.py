@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
+from domain.errors import Failure
 from runtime.settings import InvalidSettings
 
 
@@ -38,8 +39,14 @@ COMMANDS = {
     "render": Command("cli.render", "render a prompt with a running service"),
     "serve": Command("cli.serve", "run one process of the service"),
     "migrate": Command("cli.migrate", "bring the database's schema up to date"),
-    "videos": Command("cli.videos", "see what moderation holds back, and decide"),
-    "keys": Command("cli.keys", "issue API keys"),
+    "tenants": Command("cli.tenants", "who may use the service, and how much of it"),
+    "keys": Command("cli.keys", "API keys of tenants"),
+    "admin-keys": Command("cli.admin_keys", "keys of administrators"),
+    "videos": Command("cli.videos", "find and steer videos, decide about held ones"),
+    "usage": Command("cli.usage", "what tenants were charged"),
+    "workers": Command("cli.workers", "who works, what waits"),
+    "audit": Command("cli.audit", "who changed what"),
+    "secrets": Command("cli.secrets", "rotate peppers and encryption keys"),
     "provenance": Command("cli.provenance", "make a development identity for signing results"),
     "health": Command("cli.health", "say whether a process does its work"),
 }
@@ -63,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return 2
+    except Failure as error:
+        print(error.message, file=sys.stderr)
+        return 1
 
 
 def contents() -> str:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli.first_run import ensure_api_key, migrate, signing_settings
+from cli.first_run import ensure_admin_key, ensure_api_key, migrate, signing_settings
 from cli.processes import ROOT, Surroundings, programs, table
 from domain import catalogue
 from domain.catalogue import Model
@@ -31,7 +31,7 @@ class Installation:
 
     base_url: str
     api_key: str
-    admin_key: str | None
+    admin_key: str
     dashboard_url: str | None
     webhook_loopback: bool
     trust_root: str
@@ -42,7 +42,8 @@ class Installation:
 
     def as_text(self, data: Path) -> str:
         """A few lines for people."""
-        lines = [("API", self.base_url), ("API key", self.api_key), ("dashboard", self.dashboard_url)]
+        lines = [("API", self.base_url), ("API key", self.api_key), ("admin key", self.admin_key)]
+        lines += [("dashboard", self.dashboard_url)]
         lines += [("logs", str(data / "logs")), ("all of this", str(data / "up.json"))]
         rows = [f"  {name:<12} {value}" for name, value in lines if value]
         return "\n".join(["Kinema is up; Ctrl-C stops it.", *rows])
@@ -91,13 +92,14 @@ def serve(supervisor: Supervisor, state: StateFile, options: argparse.Namespace)
     numbers = _ports(stack.data, options.port)
     environment = _environment(stack, numbers, model)
     api_key = ensure_api_key(stack.data, environment)
+    admin_key = ensure_admin_key(stack.data, environment)
     signing = signing_settings(stack.data)
     rows = table(model.queue, options.render_workers)
     supervisor.start(programs(rows, Surroundings(stack.data, environment, signing, numbers)))
     installation = Installation(
         base_url=f"http://127.0.0.1:{numbers['api']}/v1",
         api_key=api_key,
-        admin_key=None,
+        admin_key=admin_key,
         dashboard_url=None,
         webhook_loopback=environment["KINEMA_WEBHOOK_ALLOW_LOOPBACK"] == "true",
         trust_root=signing["KINEMA_PROVENANCE_ROOT_FILE"],

@@ -109,6 +109,12 @@ def find(connection: Connection, tenant_id: UUID, key_id: UUID, *, lock: bool = 
     return None if row is None else _key(row)
 
 
+def find_for_any_tenant(connection: Connection, key_id: UUID) -> Key | None:
+    """Whosever key it is."""
+    row = connection.execute(sa.select(*_COLUMNS).where(api_keys.c.id == key_id)).mappings().one_or_none()
+    return None if row is None else _key(row)
+
+
 def page(connection: Connection, tenant_id: UUID, *, after: UUID | None, limit: int) -> tuple[tuple[Key, ...], bool]:
     """Up to `limit` keys older than `after`, newest first, and whether there are more."""
     query = sa.select(*_COLUMNS).where(api_keys.c.tenant_id == tenant_id)

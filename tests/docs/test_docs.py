@@ -86,7 +86,7 @@ def test_every_command_that_a_page_shows_exists(page: Path) -> None:
     text = page.read_text()
     shown = set(re.findall(r"python3 dev\.py (\w+)", text))
     assert shown <= set(dev.COMMANDS)
-    used = set(re.findall(r"(?:^|`| )kinema (?=[a-z])(\w+)", code_of(text), re.MULTILINE))
+    used = set(re.findall(r"(?:^|`| )kinema (?=[a-z])([\w-]+)", code_of(text), re.MULTILINE))
     assert used <= set(main.COMMANDS)
 
 
