@@ -1,10 +1,11 @@
-"""Output frames: which of them are looked at, and the decision on what is seen.
+"""Pictures and frames, those that come in and those that go out: which are looked at, and the decision on them.
 
-Kinema ships no image classifier. Without one, `judge` allows every clip and says so in its verdict.
+Kinema ships no image classifier. Without one, `judge` allows everything and says so in its verdict.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +49,34 @@ class Verdict:
     policy: str = POLICY_VERSION
 
 
-def judge(video: Path, classifier: FrameClassifier | None = None) -> Verdict:
-    """Decide on the clip by its worst frame. Raises av.FFmpegError when the file cannot be decoded."""
+class NoClassifier(Exception):
+    """The setting names no classifier that can be loaded."""
+
+
+def load(named: str) -> FrameClassifier | None:
+    """What `module:callable` makes; None for an empty name. Raises NoClassifier: better no service than an unseen one.
+
+    The name is the operator's, and so is the code behind it.
+    """
+    if not named:
+        return None
+    module, _, factory = named.partition(":")
+    try:
+        made: FrameClassifier = getattr(importlib.import_module(module), factory)()
+    except Exception as error:
+        raise NoClassifier(f"the frame classifier {named!r} cannot be loaded: {type(error).__name__}") from error
+    if not callable(getattr(made, "score", None)) or not made.name:
+        raise NoClassifier(f"{named!r} makes nothing with a name and a score")
+    return made
+
+
+def judge(file: Path, classifier: FrameClassifier | None = None) -> Verdict:
+    """Decide on the clip or picture by its worst frame. Raises av.FFmpegError when the file cannot be decoded."""
     if classifier is None:
         return Verdict("allow", NOT_CONFIGURED, NO_SCORES)
     worst = dict(NO_SCORES)
     seen: list[int] = []
-    for index, frame_HWC in sample(video):
+    for index, frame_HWC in sample(file):
         seen.append(index)
         for category, score in classifier.score(frame_HWC).items():
             worst[category] = max(worst[category], score)
@@ -62,12 +84,12 @@ def judge(video: Path, classifier: FrameClassifier | None = None) -> Verdict:
     return Verdict(decision.action, classifier.name, decision.scores, decision.reasons, tuple(seen))
 
 
-def sample(video: Path) -> Iterator[tuple[int, Frame]]:
+def sample(file: Path) -> Iterator[tuple[int, Frame]]:
     """Yield (index, frame) of the first frame, one a second, the frame after every cut, and the last.
 
-    Cuts count at most four times a second, so that flicker does not make every frame a sample.
+    A picture is one frame. Cuts count at most four times a second, so that flicker does not make every frame a sample.
     """
-    with av.open(str(video)) as container:
+    with av.open(str(file)) as container:
         stream = container.streams.video[0]
         rate = max(1, round(stream.average_rate or 1))
         taken, index, before, picture = -rate, -1, None, None

@@ -58,6 +58,7 @@ class Settings:
     moderator_host: str = "127.0.0.1"
     moderator_port: int = 8001
     moderation_timeout_seconds: float = 10.0
+    frame_classifier: str = ""  # module:callable that makes one; empty: nobody looks at frames
     provenance_cert_file: str = ""  # PEM chain, leaf first
     provenance_key_file: str = ""  # PEM private key of the leaf
     provenance_root_file: str = ""  # PEM root that verifiers of this installation trust

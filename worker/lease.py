@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 LOADING = 10  # times the stall allowance: before the first step a model is loaded, which may take minutes
 
 # Which part of a video's progress each phase fills, in percent.
-PHASES = {"denoise": (1, 80), "decode": (80, 90), "encode": (80, 92), "publish": (92, 99)}
+PHASES = {"screen": (0, 0), "denoise": (1, 80), "decode": (80, 90), "encode": (80, 92), "publish": (92, 99)}
 
 
 class Pulse:

@@ -13,6 +13,8 @@ from pathlib import Path
 from domain import catalogue
 from domain.catalogue import Catalogue
 from engines.registry import Registry
+from moderation import frames
+from moderation.frames import FrameClassifier
 from moderation.provenance import Notary
 from moderation.signing import local_identity
 from runtime.settings import Settings
@@ -67,6 +69,11 @@ class Process:
         key = Path(self.settings.provenance_key_file).read_bytes()
         chain = Path(self.settings.provenance_cert_file).read_text()
         return Notary(local_identity(key, chain), GENERATOR_VERSION)
+
+    @cached_property
+    def frame_classifier(self) -> FrameClassifier | None:
+        """What looks at inputs and results; io workers only."""
+        return frames.load(self.settings.frame_classifier)
 
     def folder(self) -> AbstractContextManager[Path]:
         """A private place for drafts, gone when the stage ends."""

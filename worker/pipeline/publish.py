@@ -38,7 +38,7 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
             drafts = _fetch(process, lease, rendering, folder, pulse)
         except NotFound:
             return Failed("publish_failed")
-        verdict = frames.judge(drafts[Kind.VIDEO])
+        verdict = frames.judge(drafts[Kind.VIDEO], process.frame_classifier)
         if AFTER[verdict.action] is not State.COMPLETED:
             return Refused(AFTER[verdict.action], lambda connection: _remember(connection, lease, verdict))
         files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering, folder, pulse), pulse)

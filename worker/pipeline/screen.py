@@ -14,7 +14,7 @@ from domain.errors import NotFound
 from domain.lifecycle import State
 from engines.protocol import Interrupted
 from moderation.frames import Verdict
-from moderation.policy import SEVERITY
+from moderation.policy import SEVERITY, Action
 from storage import verdicts
 from storage.database import Connection
 from storage.schedule import Lease
@@ -43,8 +43,8 @@ def screen(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
         if isinstance(looked, (Failed, Retry)):
             return looked
         seen = looked
-    worst = max((answer.action, *(verdict.action for verdict in seen)), key=lambda action: SEVERITY[action])
-    after = AFTER[worst]
+    actions: list[Action] = [answer.action, *(verdict.action for verdict in seen)]
+    after = AFTER[max(actions, key=SEVERITY.__getitem__)]
     record = partial(_record, lease, answer, seen)
     return Done(after, record) if after is State.QUEUED else Refused(after, record)
 
