@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, STAGE_OF_WAITING, TERMINAL, Stage, State
-from storage import announcements, ledger, schedule
+from storage import announcements, guard, ledger, schedule
 from storage.tables import NOW, attempts, events, objects, tenants, videos
 
 
@@ -61,9 +61,7 @@ def _update(connection: Connection, change: Move) -> sa.RowMapping | None:
         sa.update(videos)
         .where(
             videos.c.id == before.c.id,
-            videos.c.tenant_id == change.tenant_id,
-            videos.c.state == change.before,
-            videos.c.fence == change.fence,
+            *guard.expected(change.tenant_id, change.video_id, change.before, change.fence),
         )
         .values(**_values(change))
         .returning(

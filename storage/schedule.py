@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.lifecycle import RUNS, Stage
+from storage import guard
 from storage.announcements import announce_start
 from storage.tables import CLAIMABLE, NOW, attempts, events, tenant_sched, videos
 
@@ -33,12 +34,7 @@ class Lease:
 
 def held_by(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
     """The guard of every write under a lease: the video is in the stage's running state, at this fence."""
-    return (
-        videos.c.id == lease.video_id,
-        videos.c.tenant_id == lease.tenant_id,
-        videos.c.state == RUNS[lease.stage].running,
-        videos.c.fence == lease.fence,
-    )
+    return guard.expected(lease.tenant_id, lease.video_id, RUNS[lease.stage].running, lease.fence)
 
 
 def claim_for_any_tenant(

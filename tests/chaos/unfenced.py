@@ -7,22 +7,24 @@ module that was started, so that they are changed too.
 from __future__ import annotations
 
 import sys
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from cli import main
-from storage import leases, outputs, schedule
-from storage.schedule import Lease
+from domain.lifecycle import State
+from storage import guard
 from storage.tables import videos
 
 
-def held_by_anybody(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
-    """The video alone, whatever its state and fence."""
-    return videos.c.id == lease.video_id, videos.c.tenant_id == lease.tenant_id
+def expected_at_any_fence(
+    tenant_id: UUID, video_id: UUID, state: State, _fence: int
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """The video in its state, whoever claimed it last."""
+    return videos.c.id == video_id, videos.c.tenant_id == tenant_id, videos.c.state == state
 
 
-for module in (schedule, leases, outputs):
-    module.held_by = held_by_anybody  # type: ignore[attr-defined]
+guard.expected = expected_at_any_fence
 
 if __name__ == "__main__":
     sys.exit(main.main())
