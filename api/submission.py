@@ -91,7 +91,8 @@ def _store(connection: Connection, caller: Caller, new: NewVideo, errand: Errand
     if errand is not None:
         errand.note(connection, new.id)
     videos.create(connection, caller.tenant_id, new)
-    outputs.adopt_input(connection, caller.tenant_id, new.id)
+    if new.plan.inputs:
+        outputs.adopt_input(connection, caller.tenant_id, new.id)
     return ids.public(ids.Kind.VIDEO, new.id)
 
 

@@ -184,6 +184,13 @@ class Plan:
         return tuple(text for text in written if text)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The keys that belong to this video alone; characters lend theirs to many."""
+        frames = (*(frame.image for frame in self.keyframes), *(shot.reference for shot in self.shots))
+        keys = (self.first_frame, self.last_frame, self.mask, self.source_clip, *frames)
+        return tuple(key for key in keys if key is not None)
+
+    @property
     def rendered_frames(self) -> int:
         """Frames that the engine yields."""
         return self.seconds * self.rendered_fps

@@ -136,3 +136,18 @@ def test_any_json_is_a_request_or_a_refusal(values: dict[str, Any], model: str) 
     except (InvalidRequest, NotFound):
         return
     assert Request.from_json(request.to_json()) == request
+
+
+@given(
+    st.sampled_from(Operation),
+    st.dictionaries(st.sampled_from(sorted(each.name for each in parameters.PARAMETERS)), JSON),
+)
+def test_every_call_reads_or_refuses_any_json(operation: Operation, values: dict[str, Any]) -> None:
+    model = CATALOGUE.find("testcard")
+    filled = {each.name: "x" for each in parameters.of(operation).values() if each.required}
+    try:
+        settled = parameters.named(operation, {**filled, **values})
+        read = parameters.read(operation, settled, Terms(model))
+    except InvalidRequest:
+        return
+    assert set(read) == set(settled) - {"model"}
