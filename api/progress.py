@@ -77,7 +77,7 @@ def start(
     served: Served,
     caller: Authenticated,
     video_id: str,
-    last_event_id: Annotated[str, Header(pattern=r"^\d{0,18}$", description="As `EventSource` sends it.")] = "",
+    last_event_id: Annotated[str, Header(pattern=r"^[0-9]{0,18}$", description="As `EventSource` sends it.")] = "",
     after: Annotated[int, Query(ge=0, description="The same, for clients that cannot set a header.")] = 0,
 ) -> Start:
     """Where the stream begins. Raises NotFound, for somebody else's video too."""

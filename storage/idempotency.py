@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from storage.tables import NOW, idempotency_keys, submissions
 
@@ -76,8 +76,7 @@ def remember_key(connection: Connection, tenant_id: UUID, key: str, named: Named
 def lock_alike(connection: Connection, tenant_id: UUID, request: Counted) -> None:
     """Put originals and retries of one fingerprint in order until commit; originals pass each other."""
     name = f"kinema submission {tenant_id} {request.key_id} {request.fingerprint.hex()}"
-    lock = sa.func.pg_advisory_xact_lock if request.count else sa.func.pg_advisory_xact_lock_shared
-    connection.execute(sa.select(lock(_number(name))))
+    connection.execute(_LOCK if request.count else _LOCK_SHARED, {"name": name})
 
 
 def adopt(connection: Connection, tenant_id: UUID, request: Counted) -> str | None:
@@ -86,50 +85,15 @@ def adopt(connection: Connection, tenant_id: UUID, request: Counted) -> str | No
     A retry asks for what was made a short time ago and nobody knows of. An original asks for what only retries were
     answered with, and that was made after it came: its own retry was faster. The lock is held.
     """
-    counts = submissions.c.counts
-    if request.count:
-        theirs = submissions.c.created_at > NOW - RETRY_TIME
-    else:
-        theirs = submissions.c.created_at > NOW - request.age
-    found = (
-        sa.select(submissions.c.resource)
-        .where(
-            submissions.c.tenant_id == tenant_id,
-            submissions.c.key_id == request.key_id,
-            submissions.c.fingerprint == request.fingerprint,
-            submissions.c.retrieved_at.is_(None),
-            _lacks(request.count),
-            theirs,
-        )
-        # Of several, the one that this client most likely made: its requests come in order, one at a time.
-        .order_by(
-            sa.not_(_small(request.count) > sa.all_(counts)),
-            _small(request.count - 1) != sa.all_(counts),
-            submissions.c.created_at.desc(),
-        )
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    return connection.scalar(
-        sa.update(submissions)
-        .where(submissions.c.tenant_id == tenant_id, submissions.c.resource == found)
-        .values(counts=sa.func.array_append(counts, _small(request.count)))
-        .returning(submissions.c.resource)
-    )
+    span = RETRY_TIME if request.count else request.age
+    values = {"of": tenant_id, "key": request.key_id, "print": request.fingerprint, "count": request.count}
+    return connection.scalar(_ADOPT, {**values, "before": request.count - 1, "span": span})
 
 
 def remember(connection: Connection, tenant_id: UUID, request: Counted, resource: str) -> None:
     """Note what was made for the request. The lock is held."""
-    connection.execute(
-        sa.insert(submissions).values(
-            tenant_id=tenant_id,
-            key_id=request.key_id,
-            fingerprint=request.fingerprint,
-            resource=resource,
-            counts=array([request.count], type_=sa.SmallInteger),
-        )
-    )
+    row = {"tenant_id": tenant_id, "key_id": request.key_id, "fingerprint": request.fingerprint}
+    connection.execute(_INSERT, {**row, "resource": resource, "counts": [request.count]})
 
 
 def retrieved(connection: Connection, tenant_id: UUID, resource: str) -> None:
@@ -168,10 +132,36 @@ def _number(name: str) -> sa.ColumnElement[int]:
     return sa.func.hashtextextended(name, 0, type_=sa.BigInteger)
 
 
-def _lacks(count: int) -> sa.ColumnElement[bool]:
-    """Not answered to this count; for an original, answered to retries only, which is the same."""
-    return _small(count) != sa.all_(submissions.c.counts)
+def _adoption() -> sa.Update:
+    """Built once: every create of a client that counts runs it."""
+    count = sa.bindparam("count", type_=sa.SmallInteger)
+    before = sa.bindparam("before", type_=sa.SmallInteger)
+    counts, tenant = submissions.c.counts, sa.bindparam("of", type_=sa.Uuid)
+    found = (
+        sa.select(submissions.c.resource)
+        .where(
+            submissions.c.tenant_id == tenant,
+            submissions.c.key_id == sa.bindparam("key", type_=sa.Uuid),
+            submissions.c.fingerprint == sa.bindparam("print", type_=sa.LargeBinary),
+            submissions.c.retrieved_at.is_(None),
+            count != sa.all_(counts),  # an original finds only what retries were answered with
+            submissions.c.created_at > NOW - sa.bindparam("span", type_=sa.Interval),
+        )
+        # Of several, the one that this client most likely made: its requests come in order, one at a time.
+        .order_by(sa.not_(count > sa.all_(counts)), before != sa.all_(counts), submissions.c.created_at.desc())
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return (
+        sa.update(submissions)
+        .where(submissions.c.tenant_id == tenant, submissions.c.resource == found)
+        .values(counts=sa.func.array_append(counts, count))
+        .returning(submissions.c.resource)
+    )
 
 
-def _small(number: int) -> sa.ColumnElement[int]:
-    return sa.literal(number, sa.SmallInteger)
+_ADOPT = _adoption()
+_INSERT = sa.insert(submissions)
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_LOCK_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")

@@ -22,9 +22,12 @@ from PIL import Image
 from api import idempotency
 from api.multipart import Upload
 from domain import ids
+from domain.lifecycle import State
 from storage import idempotency as remembered
 from storage.database import Database
+from storage.objects import ObjectStore
 from tests.api.conftest import Tenant
+from tests.api.stages import bring
 from tests.fixtures.videos import World
 
 REPLAYED = "idempotent-replayed"
@@ -392,3 +395,31 @@ def test_a_body_nested_too_deeply_is_refused(http: TestClient) -> None:
     deep = '{"prompt": "a", "shots": ' + "[" * 900 + "]" * 900 + "}"
     answer = http.post(CREATE, content=deep, headers={"content-type": "application/json"})
     assert answer.status_code == 400, json.dumps(answer.json())
+
+
+def test_every_call_that_creates_something_takes_a_key(app: TestClient) -> None:
+    paths = app.get("/openapi.json").json()["paths"]
+    taking = {
+        path
+        for path, calls in paths.items()
+        if any(each["name"] == "idempotency-key" for each in calls.get("post", {}).get("parameters", []))
+    }
+    videos = {"/v1/videos", "/v1/videos/edits", "/v1/videos/extensions", "/v1/videos/{video_id}/remix"}
+    assert taking == {*videos, "/v1/videos/characters", "/v1/files", "/v1/batches"}
+
+
+def test_a_remix_is_not_made_twice_either_and_another_source_is_another_call(
+    http: TestClient, world: World, object_store: ObjectStore
+) -> None:
+    sources: list[str] = []
+    for _ in range(2):
+        sources.append(http.post(CREATE, json={"prompt": "by day"}).json()["id"])
+        bring(world, State.COMPLETED, object_store)
+
+    def remix(source: str, count: int) -> httpx2.Response:
+        headers = {"x-stainless-retry-count": str(count)}
+        return http.post(f"{CREATE}/{source}/remix", json={"prompt": "by night"}, headers=headers)
+
+    first, again, other = remix(sources[0], 0), remix(sources[0], 1), remix(sources[1], 1)
+    assert one([first, again]) != one([other])
+    assert [each.headers.get(REPLAYED) for each in (first, again, other)] == [None, "true", None]
