@@ -22,6 +22,7 @@ from storage.keys import Caller
 
 FILE = "/files/{file_id}"
 MOST_LISTED = 1_000
+PURPOSES = ("vision", "batch", "batch_output")
 _CONTENT: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in files.SUFFIXES}}}
 
 router = APIRouter(prefix="/v1", tags=["files"], responses=FAILURES)
@@ -97,6 +98,8 @@ def list_files(
         cursor = ids.parse(ids.Kind.FILE, after) if after else None
     except ids.InvalidId:
         raise InvalidRequest("'after' must be the id of a file.", param="after") from None
+    if purpose not in {None, *PURPOSES}:
+        return FileList(data=[], first_id=None, last_id=None, has_more=False)
     with served.database.transaction(caller.tenant_id) as connection:
         page, more = files.page(connection, caller.tenant_id, after=cursor, limit=limit, order=order, purpose=purpose)
     data = [_shown(file) for file in page]

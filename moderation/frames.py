@@ -65,7 +65,7 @@ def load(named: str) -> FrameClassifier | None:
         made: FrameClassifier = getattr(importlib.import_module(module), factory)()
     except Exception as error:
         raise NoClassifier(f"the frame classifier {named!r} cannot be loaded: {type(error).__name__}") from error
-    if not callable(getattr(made, "score", None)) or not made.name:
+    if not callable(getattr(made, "score", None)) or not getattr(made, "name", ""):
         raise NoClassifier(f"{named!r} makes nothing with a name and a score")
     return made
 

@@ -74,7 +74,8 @@ def test_files_are_listed_in_pages_and_by_purpose(client: OpenAI) -> None:
     assert [file.id for file in client.files.list(purpose="vision").data] == [vision.id]
     assert [file.id for file in client.files.list(purpose="batch", limit=2)] == [file.id for file in made[::-1]]
     assert [file.id for file in client.files.list(order="asc", limit=1)] == [*(file.id for file in made), vision.id]
-    assert client.files.list(purpose="nothing").data == []
+    for purpose in ("nothing", "fine-tune", "\0"):
+        assert client.files.list(purpose=purpose).data == []
     page = client.files.list(limit=2)
     assert (page.has_more, page.data[0].id) == (True, vision.id)
 

@@ -5,27 +5,16 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from domain.video import Plan, Size
 from engines.encode import encode
-from moderation.frames import NOT_CONFIGURED, judge, sample
+from moderation.frames import NOT_CONFIGURED, NoClassifier, judge, load, sample
 from moderation.policy import NO_SCORES
+from tests.fixtures.classifiers import Redness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
-
-
-class Redness:
-    """A real classifier of something harmless: how red a frame is, reported as violence."""
-
-    name = "redness 1"
-
-    def score(self, frame_HWC: NDArray[np.uint8]) -> Mapping[str, float]:
-        red, green, _ = frame_HWC.reshape(-1, 3).mean(axis=0) / 255
-        return {"violence": float(max(0.0, red - green))}
 
 
 def clip(folder: Path, colours: list[tuple[int, int, int]]) -> Path:
@@ -82,3 +71,19 @@ def test_a_file_that_is_no_video_is_not_silently_allowed(tmp_path: Path) -> None
     path.write_bytes(b"nothing")
     with pytest.raises(av.FFmpegError):
         judge(path, Redness())
+
+
+def test_a_picture_is_one_frame(tmp_path: Path) -> None:
+    red = tmp_path / "red.png"
+    Image.new("RGB", (64, 64), RED).save(red)
+    assert [index for index, _ in sample(red)] == [0]
+    verdict = judge(red, Redness())
+    assert (verdict.action, verdict.frames) == ("block", (0,))
+
+
+def test_a_classifier_is_named_by_module_and_callable() -> None:
+    assert load("") is None
+    assert isinstance(load("tests.fixtures.classifiers:Redness"), Redness)
+    for named in ("tests.fixtures.classifiers", "tests.fixtures.none:X", "builtins:object", "os:getcwd"):
+        with pytest.raises(NoClassifier):
+            load(named)
