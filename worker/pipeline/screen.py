@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -15,7 +16,8 @@ from domain.lifecycle import State
 from engines.protocol import Interrupted
 from moderation.frames import Verdict
 from moderation.policy import SEVERITY, Action
-from storage import verdicts
+from moderation.tolerance import Tolerance
+from storage import tenants, verdicts
 from storage.database import Connection
 from storage.schedule import Lease
 from storage.videos import Video
@@ -37,6 +39,8 @@ def screen(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
     answer = moderation.ask(settings.moderation_url, video.plan.texts, settings.moderation_timeout_seconds)
     if isinstance(answer, moderation.Unavailable):
         return Retry(answer.reason, "screen_failed", at_last=State.HELD)
+    tolerance = _tolerance(process, lease)
+    answer = _weighed(answer, tolerance)
     seen: Sequence[Verdict] = ()
     if answer.action != "block":  # a person who releases a held text has seen what was said of the inputs
         looked = _look(process, video, pulse)
@@ -44,9 +48,23 @@ def screen(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
             return looked
         seen = looked
     actions: list[Action] = [answer.action, *(verdict.action for verdict in seen)]
-    after = AFTER[max(actions, key=SEVERITY.__getitem__)]
+    after = AFTER[tolerance.settle(max(actions, key=SEVERITY.__getitem__))]
     record = partial(_record, lease, answer, seen)
     return Done(after, record) if after is State.QUEUED else Refused(after, record)
+
+
+def _tolerance(process: Process, lease: Lease) -> Tolerance:
+    """What the tenant's operator decided. Raises ValueError for a policy that cannot be read: it allows nothing."""
+    with process.database.transaction(lease.tenant_id) as connection:
+        return Tolerance.of(tenants.moderation(connection, lease.tenant_id))
+
+
+def _weighed(answer: moderation.Verdict, tolerance: Tolerance) -> moderation.Verdict:
+    """The verdict under the tenant's policy, which its name then says."""
+    if not tolerance.departs:
+        return answer
+    action = tolerance.weigh(answer.action, answer.scores, answer.reasons)
+    return replace(answer, action=action, policy=f"{answer.policy}+tenant")
 
 
 def _look(process: Process, video: Video, pulse: Pulse) -> Sequence[Verdict] | Failed | Retry:
