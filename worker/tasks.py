@@ -18,6 +18,7 @@ from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
 
+_turns = webhooks.Turns()
 _lock = threading.RLock()  # thirty-two deliverers may ask at once
 
 
@@ -41,11 +42,17 @@ def look(queue: str) -> None:
     process, presence, ears = _ours()
     ears.heard()
     if queue == DELIVER:
+
+        def keep_going() -> bool:
+            ears.heard()  # while all threads deliver, none is left to take a hint: that is not deafness
+            return not process.draining.is_set()
+
         webhooks.deliver_due(
             process.database,
             settings.webhook_keys,
             allow_loopback=settings.webhook_allow_loopback,
-            keep_going=lambda: not process.draining.is_set(),
+            keep_going=keep_going,
+            turns=_turns,
         )
     else:
         work_off(process, presence, queue)

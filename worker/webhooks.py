@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
+import threading
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from uuid import UUID
 
 from domain.deliveries import Attempt, ErrorClass, judge
@@ -19,6 +23,29 @@ from storage.secrets import Sealed, UnreadableSecret, unseal
 log = logging.getLogger(__name__)
 
 
+class Turns:
+    """The claims of one process, one at a time: the database takes them in turn anyway.
+
+    So the others wait without a connection. Whoever waited while another found nothing to claim need not look again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._nothing_at = -math.inf
+
+    def claim(self, take: Callable[[], Delivery | None]) -> Delivery | None:
+        """What `take` claims; None if there is nothing, or was nothing after this caller came."""
+        came = time.monotonic()
+        with self._lock:
+            if self._nothing_at > came:
+                return None
+            began = time.monotonic()
+            taken = take()
+            if taken is None:
+                self._nothing_at = began
+        return taken
+
+
 def deliver_due(
     database: Database,
     keys: Mapping[str, bytes],
@@ -27,17 +54,19 @@ def deliver_due(
     total_seconds: float = TOTAL_SECONDS,
     lease_seconds: float = LEASE_SECONDS,
     keep_going: Callable[[], bool] = lambda: True,
+    turns: Turns | None = None,
 ) -> int:
     """Send what is due, one after the other; many threads may do so at once. Returns the attempts that counted.
 
+    Threads of one process share their `turns`.
     No connection is held while a receiver takes its time. If the process dies, the lease runs out and another sends
     the message again under the same id. The same happens if the database goes away, which ends the loop early.
     """
     egress = Egress(allow_loopback=allow_loopback, total_seconds=total_seconds)
-    counted = 0
+    counted, turns = 0, turns or Turns()
     last: UUID | None = None
     try:
-        while keep_going() and (delivery := _claim(database, lease_seconds, last)):
+        while keep_going() and (delivery := turns.claim(partial(_claim, database, lease_seconds, last))):
             counted += _deliver(database, delivery, keys, egress)
             last = delivery.endpoint_id
     except OUTAGES as error:

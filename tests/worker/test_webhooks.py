@@ -13,12 +13,13 @@ from openai import OpenAI
 
 from domain.lifecycle import Stage
 from domain.webhooks import ENDS
-from storage import deliveries, webhooks
+from storage import deliveries, endpoint_secrets, webhooks
 from storage.database import Database
 from storage.lifecycle import State
+from storage.secrets import unseal
 from tests.fixtures.receiver import Received, raw_server, receiver
 from tests.fixtures.videos import World
-from worker.webhooks import deliver_due
+from worker.webhooks import Turns, deliver_due
 
 KEYS = {"1": secrets.token_bytes(32)}
 client = OpenAI(api_key="unused", base_url="http://127.0.0.1:1/v1")
@@ -269,3 +270,67 @@ def test_a_drain_ends_the_loop_after_the_delivery_in_hand(world: World) -> None:
         go = iter([True, False])
         assert deliver(world, keep_going=lambda: next(go)) == 1
     assert len(there.requests) == 1
+
+
+def test_who_waited_while_another_found_nothing_does_not_look_again() -> None:
+    turns, looks, first, go = Turns(), [], threading.Event(), threading.Event()
+
+    def nothing() -> None:
+        looks.append(1)
+        first.set()
+        assert go.wait(5)
+
+    threads = [threading.Thread(target=turns.claim, args=(nothing,)) for _ in range(5)]
+    threads[0].start()
+    assert first.wait(5)
+    for thread in threads[1:]:
+        thread.start()
+    time.sleep(0.2)  # they wait; what they came for may have been stored after the first one looked
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert len(looks) == 2, "the first, and one for all who came while it was looking"
+
+
+def test_a_url_of_a_request_is_sent_to_and_signed_with_a_secret_made_for_it(world: World) -> None:
+    tenant = world.tenant()
+    with receiver((500, {}, b"")) as there:
+        video = world.create(tenant)
+        rows(world, f'UPDATE videos SET request = request || \'{{"webhook_url": "{there.url("/x")}"}}\' RETURNING 1')  # noqa: S608
+        assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
+        assert deliver(world) == 1
+        make_due(world)
+        assert deliver(world) == 1
+    with world.database.transaction(tenant) as connection:
+        default = endpoint_secrets.default(connection, tenant, KEYS)
+    secret = unseal(default.secret, KEYS, default.owner)
+    events = [unwrap(request, secret) for request in there.requests]
+    assert [event.data.id for event in events] == [f"video_{video.hex}"] * 2
+    assert events[0].id == events[1].id
+    assert {request.path for request in there.requests} == {"/x"}
+
+
+def test_an_origin_of_requests_that_says_410_ends_that_delivery_only(world: World) -> None:
+    tenant = world.tenant()
+    with receiver((410, {}, b"")) as there:
+        for _ in range(2):
+            world.create(tenant)
+            rows(world, f'UPDATE videos SET request = request || \'{{"webhook_url": "{there.url()}"}}\' RETURNING 1')  # noqa: S608
+            assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
+        assert deliver(world) == 2
+    assert sorted(rows(world, "SELECT state FROM webhook_deliveries")) == [("delivered",), ("failed",)]
+    assert rows(world, "SELECT 1 FROM webhook_endpoints WHERE disabled_at IS NOT NULL") == []
+
+
+def test_a_pause_is_logged_for_the_operator(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    tenant = world.tenant()
+    with receiver(*[(500, {}, b"")] * 12) as there:
+        register(world, tenant, there.url())
+        for _ in range(12):
+            end_a_video(world, tenant)
+        assert deliver(world) == 10
+        assert deliver(world) == 0
+    assert len(there.requests) == 10, "what waits keeps its attempts"
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "a webhook endpoint is paused"
+    ]
