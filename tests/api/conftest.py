@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -162,3 +163,16 @@ def client_of(app: TestClient) -> Callable[..., OpenAI]:
 @pytest.fixture
 def client(client_of: Callable[..., OpenAI], tenant: Tenant) -> OpenAI:
     return client_of(tenant)
+
+
+@pytest.fixture
+def send(app: TestClient, tenant: Tenant) -> Callable[..., Any]:
+    """One POST as a client of this tenant sends it; safe to call from many threads."""
+
+    def post(body: dict[str, Any], *, count: int | None = 0, key: str | None = None, who: Tenant = tenant) -> Any:
+        headers = {"authorization": f"Bearer {who.key}"}
+        headers |= {} if count is None else {"x-stainless-retry-count": str(count)}
+        headers |= {} if key is None else {"idempotency-key": key}
+        return app.post("/v1/videos", json=body, headers=headers)
+
+    return post
