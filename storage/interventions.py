@@ -50,7 +50,7 @@ def delete_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID) 
 def retry_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID, queue_seconds: int) -> Inspected:
     """A new video of the same request and plan, in the name of the same key and at its owner's cost.
 
-    Raises NotFound; Conflict for one that is not finished, or whose inputs are gone; QuotaExceeded.
+    Raises NotFound; Conflict for one that is not finished, or that was made from uploads; QuotaExceeded.
     """
     found = the_video_for_any_tenant(connection, video_id, lock=True)
     video = found.video
@@ -59,7 +59,7 @@ def retry_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID, q
     if video.state not in TERMINAL:
         raise Conflict("The video is not finished.", code="video_not_finished")
     if _has_inputs(video.request):
-        raise Conflict("The uploads of a finished video are not kept; its owner must ask again.", code="inputs_gone")
+        raise Conflict("What was uploaded for a video goes when it ends without a result, so it cannot be retried.", code="inputs_gone")
     made = _again(found, queue_seconds)
     videos.create(connection, video.tenant_id, made)
     connection.execute(sa.update(videos_table).where(videos_table.c.id == made.id).values(retry_of=video.id))
