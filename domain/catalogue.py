@@ -218,12 +218,14 @@ def _check_length(request: Request, model: Model) -> None:
 
 def _check_source(request: Request, model: Model) -> None:
     most = max(model.seconds)
-    if request.source_clip is not None and not 1 <= request.seconds <= most:
+    if request.source_clip is None:  # drawn anew from words, so it must have one of the model's own lengths
+        fits, offered = request.seconds in model.seconds, _enumerate([str(each) for each in model.seconds])
+    else:
+        fits, offered = 1 <= request.seconds <= most, f"from 1 to {most}"
+    if not fits:
         raise InvalidRequest(
-            f"The source has {request.source_seconds:g} seconds; '{model.name}' takes from 1 to {most}.", param="video"
+            f"The source has {request.source_seconds:g} seconds; '{model.name}' takes {offered}.", param="video"
         )
-    if request.source_clip is None and request.seconds not in model.seconds:
-        raise unsupported("video", str(request.seconds), [str(value) for value in model.seconds])
 
 
 def _check_parts(request: Request) -> None:
