@@ -9,6 +9,7 @@ with the source, the target and the answer's socket as descriptors. It ends with
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import os
@@ -171,6 +172,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that we serve
     signal.set_wakeup_fd(wake)
     warm_up()
+    gc.freeze()  # what children never touch, they need not copy
     Zygote(control).run(woken)
 
 
