@@ -184,7 +184,7 @@ def test_a_tenant_finds_what_it_may_use_and_nothing_else() -> None:
 
 def test_a_source_must_be_as_long_as_the_model_can_draw() -> None:
     painted = card(13, operation=Operation.EDIT, source_clip="s", source_seconds=13.05)
-    with pytest.raises(InvalidRequest, match="has 13.05 seconds; 'testcard' takes from 1 to 12") as caught:
+    with pytest.raises(InvalidRequest, match=r"has 13\.05 seconds; 'testcard' takes from 1 to 12") as caught:
         catalogue.plan(painted, CARD)
     assert caught.value.param == "video"
     anew = asked(12 + 4, operation=Operation.REMIX, source_seconds=16.0)
