@@ -63,6 +63,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield one
 
 
+def test_its_admin_key_opens_the_admin_api_and_no_other(running: Up) -> None:
+    said = running.said
+    headers = {"Authorization": f"Bearer {said['admin_key']}"}
+    admin = said["base_url"].removesuffix("/v1") + "/admin/v1"
+    me = httpx.get(f"{admin}/me", headers=headers).json()
+    assert (me["role"], me["name"]) == ("admin", "first key")
+    made = httpx.get(f"{admin}/audit", headers=headers).json()["data"]
+    assert [each["action"] for each in made] == ["admin_key.created", "key.created", "tenant.created"]
+    assert {each["actor"] for each in made} == {"cli:up"}
+    assert running.get("/models", said["admin_key"]) == 401
+
+
 def test_it_says_on_one_line_what_up_json_says(running: Up) -> None:
     written = running.file()
     processes = written.pop("processes")

@@ -58,4 +58,5 @@ def test_the_command_line_lists_and_decides(
     assert main(["videos", "allow", public]) == 0
     assert world.state(tenant, video_id) is State.QUEUED
     assert main(["videos", "allow", public]) == 1
-    assert main(["videos", "block", "nonsense"]) == 2
+    assert main(["videos", "block", "nonsense"]) == 1
+    assert main(["videos", "block"]) == 2
