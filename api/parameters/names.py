@@ -25,6 +25,8 @@ def named(operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
     taken, aliases = of(operation), ALIASES[operation]
     settled: dict[str, Any] = {}
     for given, value in values.items():
+        if value is None:  # as if it were not there
+            continue
         name = aliases.get(given, given)
         if name not in taken:
             _refuse(operation, given)

@@ -36,6 +36,10 @@ def test_text_of_a_form_and_numbers_of_json_mean_the_same() -> None:
     assert typed == text == Request("sora-2", "x", 8, Size(720, 1280), seed=2**63 - 1, steps=16, guidance=3.0)
 
 
+def test_null_means_absent() -> None:
+    assert parse(prompt="x", seed=None, seconds=None, nobody=None) == parse(prompt="x")
+
+
 WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({}, "prompt", "missing_required_parameter", "Missing required parameter: 'prompt'."),
     ({"prompt": " "}, "prompt", "string_below_min_length", "must not be empty"),
