@@ -82,10 +82,10 @@ class WebhookReplay(BaseModel):
     has_more: bool
 
 
-router = APIRouter(prefix="/v1/webhook_endpoints/{webhook_endpoint_id}", tags=["webhooks"], responses=FAILURES)
+router = APIRouter(prefix="/v1", tags=["webhooks"], responses=FAILURES)
 
 
-@router.get("/deliveries")
+@router.get("/webhook_endpoints/{webhook_endpoint_id}/deliveries")
 def list_webhook_deliveries(
     served: Served,
     caller: Authenticated,
@@ -112,7 +112,7 @@ def list_webhook_deliveries(
     )
 
 
-@router.get("/deliveries/{event_id}")
+@router.get("/webhook_endpoints/{webhook_endpoint_id}/deliveries/{event_id}")
 def retrieve_webhook_delivery(
     served: Served, caller: Authenticated, webhook_endpoint_id: str, event_id: str
 ) -> WebhookDeliveryWithAttempts:
@@ -122,7 +122,7 @@ def retrieve_webhook_delivery(
         return _read(connection, caller, scope, event_id)
 
 
-@router.post("/deliveries/{event_id}/resend")
+@router.post("/webhook_endpoints/{webhook_endpoint_id}/deliveries/{event_id}/resend")
 def resend_webhook_delivery(
     served: Served, caller: Authenticated, webhook_endpoint_id: str, event_id: str
 ) -> WebhookDeliveryWithAttempts:
@@ -136,7 +136,10 @@ def resend_webhook_delivery(
     return answer
 
 
-@router.post("/replay", openapi_extra=webhook_values.json_body(webhook_values.REPLAY, "since"))
+@router.post(
+    "/webhook_endpoints/{webhook_endpoint_id}/replay",
+    openapi_extra=webhook_values.json_body(webhook_values.REPLAY, "since"),
+)
 def replay_webhook_deliveries(
     served: Served, caller: Authenticated, webhook_endpoint_id: str, body: Received
 ) -> WebhookReplay:

@@ -26,10 +26,10 @@ class DefaultWebhookSecret(BaseModel):
     updated_at: int
 
 
-router = APIRouter(prefix="/v1/webhook_endpoints/default", tags=["webhooks"], responses=FAILURES)
+router = APIRouter(prefix="/v1", tags=["webhooks"], responses=FAILURES)
 
 
-@router.get("")
+@router.get("/webhook_endpoints/default")
 def retrieve_default_webhook_secret(served: Served, caller: Authenticated) -> DefaultWebhookSecret:
     """The secret that signs what is sent to a request's `webhook_url`; made at its first use."""
     with served.database.transaction(caller.tenant_id) as connection:
@@ -37,7 +37,9 @@ def retrieve_default_webhook_secret(served: Served, caller: Authenticated) -> De
     return _shown(served, default)
 
 
-@router.post("/rotate_secret", openapi_extra=webhook_values.json_body(webhook_values.ROTATION))
+@router.post(
+    "/webhook_endpoints/default/rotate_secret", openapi_extra=webhook_values.json_body(webhook_values.ROTATION)
+)
 def rotate_default_webhook_secret(served: Served, caller: Authenticated, body: Received) -> DefaultWebhookSecret:
     """A new default secret. The old one ends at once, or signs beside it for as long as is asked for."""
     overlap, keys = webhook_values.overlap(bodies.read(body)), served.settings.webhook_keys

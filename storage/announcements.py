@@ -77,6 +77,28 @@ def announce_progress(connection: Connection, tenant_id: UUID, video_id: UUID, p
         _store(connection, tenant_id, EventType.VIDEO_PROGRESS, data, receivers, video_id=video_id)
 
 
+def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
+    """Erase the URL that the video's request named, and drop what still waits for it."""
+    of_video = sa.select(webhook_messages.c.id).where(
+        webhook_messages.c.tenant_id == tenant_id, webhook_messages.c.video_id == video_id
+    )
+    waits = webhook_deliveries.c.state == "pending"
+    connection.execute(
+        sa.update(webhook_deliveries)
+        .where(
+            webhook_deliveries.c.tenant_id == tenant_id,
+            webhook_deliveries.c.message_id.in_(of_video),
+            webhook_deliveries.c.url.is_not(None),
+        )
+        .values(
+            url=None,
+            state=sa.case((waits, "cancelled"), else_=webhook_deliveries.c.state),
+            ended_at=sa.case((waits, NOW), else_=webhook_deliveries.c.ended_at),
+            lease_until=None,
+        )
+    )
+
+
 def _announce_video(
     connection: Connection,
     tenant_id: UUID,

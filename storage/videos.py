@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 from domain.ledger import Account, Amounts
 from domain.lifecycle import Stage, State
 from domain.video import ERASED, KEPT, Operation, Plan, Request
-from storage import ledger
+from storage import announcements, ledger
 from storage.tables import CLAIMABLE, NOW, attempts, events, videos
 
 
@@ -219,6 +219,8 @@ def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> boo
         .where(videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None))
         .values(deleted_at=NOW, request=_kept(videos.c.request), plan=_kept(videos.c.plan))
     )
+    if done.rowcount == 1:
+        announcements.forget(connection, tenant_id, video_id)
     return done.rowcount == 1
 
 

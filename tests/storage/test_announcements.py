@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from domain.lifecycle import Stage, State
 from domain.video import Request
 from domain.webhooks import EventType
-from storage import announcements, leases, webhooks
+from storage import announcements, leases, videos, webhooks
 from storage.lifecycle import Move, move
 from storage.webhooks import Endpoint
 from tests.fixtures.videos import World
@@ -181,3 +181,14 @@ def test_a_deleted_video_announces_nothing(world: World) -> None:
     with world.database.transaction(tenant) as connection:
         assert move(connection, Move(tenant, video, State.RECEIVED, State.CANCELLED, 0, announce=False))
     assert told(world) == []
+
+
+def test_forgetting_a_video_erases_the_url_of_its_request_and_drops_what_waits_for_it(world: World) -> None:
+    tenant = world.tenant()
+    register(world, tenant, [EventType.VIDEO_FAILED])
+    video = world.create(tenant)
+    ask_for(world, tenant, "https://hooks.example.com/secret-path")
+    assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
+    with world.database.transaction(tenant) as connection:
+        assert videos.mark_deleted(connection, tenant, video)
+    assert sorted(rows(world, "SELECT state, url FROM webhook_deliveries")) == [("cancelled", None), ("pending", None)]
