@@ -16,11 +16,20 @@ import httpx
 import psutil
 from PIL import Image
 
+from domain.keys import Scope
+from domain.ledger import Meter
+from domain.quotas import Period
 from storage import keys, ledger, tenants
 from storage.database import Database
 from tests.journeys.system import ROOT, System, eventually, free_port
 
-TENANTS = ("alice", "other", "lister", "deleter", "hooked", "poor")
+BRIEF_SECONDS = 3  # how long the results of one tenant are kept
+TENANTS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in ("alice", "other", "lister", "deleter", "hooked", "poor", "retrier")},
+    "brief": {"retention_seconds": BRIEF_SECONDS},
+    "reader": {},
+    "hasty": {"creates_per_minute": 1},
+}
 NOWHERE = "postgresql+psycopg://nobody:nothing@127.0.0.1:1/nothing"
 
 
@@ -61,20 +70,29 @@ def database_of(system: System) -> Iterator[Database]:
     database.close()
 
 
-def new_keys(system: System, names: tuple[str, ...] = TENANTS) -> dict[str, str]:
+def new_keys(system: System) -> dict[str, str]:
     """A key of a fresh tenant for each name."""
     pepper = api_environment(system)["KINEMA_KEY_PEPPER"].encode()
+    made: dict[str, str] = {}
     with database_of(system) as database, database.transaction_for_any_tenant() as connection:
-        made = {name: tenants.create_for_any_tenant(connection, f"{name}-{os.urandom(4).hex()}") for name in names}
-        ledger.set_limit(connection, made["poor"].id, 1) if "poor" in made else None
-        return {
-            name: keys.issue_for_any_tenant(connection, tenant.id, "test", pepper, "1") for name, tenant in made.items()
-        }
+        for name, columns in TENANTS.items():
+            tenant = tenants.create_for_any_tenant(connection, f"{name}-{os.urandom(4).hex()}", **columns)
+            scopes = [Scope.VIDEOS_READ] if name == "reader" else []
+            _, made[name] = keys.create(connection, tenant.id, {"name": "test", "scopes": scopes}, {"1": pepper})
+            if name == "poor":
+                ledger.set_limit(connection, tenant.id, Meter.MICROS, 1, Period.TOTAL)
+    return made
 
 
 def facts(system: System, urls: Mapping[str, str], pictures: Path) -> dict[str, Any]:
     """What a suite must know, its tenants made for it alone."""
-    return {"base_url": system.facts["base_url"], "keys": new_keys(system), "pictures": str(pictures), **urls}
+    return {
+        "base_url": system.facts["base_url"],
+        "keys": new_keys(system),
+        "pictures": str(pictures),
+        "brief_seconds": BRIEF_SECONDS,
+        **urls,
+    }
 
 
 def draw_pictures(folder: Path) -> Path:
@@ -84,6 +102,17 @@ def draw_pictures(folder: Path) -> Path:
         Image.linear_gradient("L").resize((1280, 720)).convert("RGB").save(folder / f"fits.{kind}")
     Image.new("RGB", (640, 480), "teal").save(folder / "other.png")
     return folder
+
+
+def node_project() -> Path:
+    """The Node suite with its one dependency, as its lock file has it."""
+    npm = shutil.which("npm")
+    assert npm is not None, "the Node client is a line of the contract: install nodejs (20 or newer) and npm"
+    project = ROOT / "tests" / "node"
+    subprocess.run(
+        [npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=project, check=True, stdin=subprocess.DEVNULL
+    )
+    return project
 
 
 def interpreter(version: str) -> Path:

@@ -44,6 +44,7 @@ def play(stage: Stage, number: int, show: Show) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - whatever it was, the report says it and the next line is played
         failure = traceback.format_exc()
     seconds = round(time.monotonic() - begun, 1)
+    print(f"line {number}: {show.__name__} {'FAILED' if failure else 'ok'} in {seconds} s", file=sys.stderr, flush=True)
     return {"line": number, "name": show.__name__, "seconds": seconds, "failure": failure}
 
 

@@ -80,7 +80,7 @@ def listening(client: Any, *answers: Any) -> Iterator[tuple[Receiver, Any]]:
 
 def happen(client: Any) -> str:
     """A video that ends at once, and so sends `video.failed`; its id."""
-    video = client.videos.create(**BARS, extra_body={"steps": 5000})
+    video = client.videos.create(**BARS, extra_body={"steps": 1500})
     client.post(f"/videos/{video.id}/cancel", cast_to=object)
     client.videos.delete(video.id)
     return video.id

@@ -14,7 +14,7 @@ PER_PAGE = 2
 @line(8)
 def lists_page_by_themselves(stage: Stage) -> None:
     videos = stage.client("lister").videos
-    made = [videos.create(**BARS, extra_body={"steps": 2000}).id for _ in range(PAGES * PER_PAGE)]
+    made = [videos.create(**BARS, extra_body={"steps": 1500}).id for _ in range(PAGES * PER_PAGE)]
     newest_first = made[::-1]
     with stage.counted() as exchanges:
         assert [video.id for video in videos.list(limit=PER_PAGE)] == newest_first

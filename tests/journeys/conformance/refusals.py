@@ -55,6 +55,13 @@ def a_wrong_key_is_401_once(stage: Stage) -> None:
 
 
 @line(15)
+def what_the_key_may_not_do_is_403_once(stage: Stage) -> None:
+    reader = stage.client("reader").videos
+    refused(stage, 403, openai.PermissionDeniedError, lambda: reader.create(**BARS))
+    assert list(reader.list()) == []
+
+
+@line(15)
 def what_is_not_there_is_404_once(stage: Stage) -> None:
     refused(stage, 404, openai.NotFoundError, lambda: stage.videos.retrieve("video_nothing"))
     refused(stage, 404, openai.NotFoundError, lambda: stage.client().get("/nowhere", cast_to=object))
@@ -70,9 +77,9 @@ def too_much_is_413_once(stage: Stage) -> None:
 
 @line(15)
 def a_conflict_is_409_once_because_it_says_so(stage: Stage) -> None:
-    client = stage.client()
+    client, finished = stage.client(), stage.finished.id
     with stage.counted() as exchanges:
-        call = lambda: client.post(f"/videos/{stage.finished.id}/cancel", cast_to=object)  # noqa: E731 - said twice
+        call = lambda: client.post(f"/videos/{finished}/cancel", cast_to=object)  # noqa: E731 - said twice
         refused(stage, 409, openai.ConflictError, call)
     assert exchanges[-1].headers["x-should-retry"] == "false"
 
@@ -84,6 +91,17 @@ def a_spent_quota_is_429_once_because_it_does_not_clear(stage: Stage) -> None:
         error = refused(stage, 429, openai.RateLimitError, lambda: poor.create(**BARS))
     assert error.type == "insufficient_quota"
     assert exchanges[-1].headers["x-should-retry"] == "false"
+
+
+@line(15)
+def too_many_creates_are_429_until_the_client_has_waited(stage: Stage) -> None:
+    patient, hurried = stage.client("hasty"), stage.client("hasty", max_retries=0)
+    patient.videos.create(**BARS)
+    with stage.counted() as exchanges:
+        error = refused(stage, 429, openai.RateLimitError, lambda: hurried.videos.create(**BARS))
+    assert error.type != "insufficient_quota", "this one clears"
+    assert 1 <= int(exchanges[-1].headers["retry-after"]) <= 60
+    assert exchanges[-1].headers.get("x-should-retry") != "false"
 
 
 @line(15)

@@ -19,6 +19,7 @@ import openai
 SIZE = "1280x720"
 SIZES = {"720x1280", "1280x720", "1024x1792", "1792x1024"}
 MODEL = "testcard"
+PATIENCE_SECONDS = 90.0  # for one answer, and for one video
 BARS: dict[str, Any] = {"prompt": "bars", "model": MODEL, "size": SIZE, "seconds": "4"}
 REFUSED_LATER = "A gang beats a man to death with hammers, blood everywhere"  # passes the rules, not the classifier
 
@@ -57,6 +58,7 @@ class Stage:
             "base_url": self.facts[at],
             "api_key": key or self.facts["keys"][tenant],
             "_strict_response_validation": self.strict,
+            "timeout": PATIENCE_SECONDS,
             **options,
         }
         if not self.asynchronous:
@@ -75,7 +77,10 @@ class Stage:
 
     def complete(self, video: Any, tenant: str = "alice") -> Any:
         """Waits; the completed video."""
-        done = self.client(tenant).videos.poll(video.id, poll_interval_ms=200)
+        videos, begun = self.client(tenant).videos, time.monotonic()
+        while (done := videos.retrieve(video.id)).status in {"queued", "in_progress"}:
+            assert time.monotonic() - begun < PATIENCE_SECONDS, f"never finished: {done}"
+            time.sleep(0.2)
         assert done.status == "completed", done
         return done
 

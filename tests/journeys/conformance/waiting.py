@@ -46,7 +46,7 @@ def a_video_that_moderation_refuses_says_so(stage: Stage) -> None:
 @line(7)
 def a_cancelled_video_has_failed_too(stage: Stage) -> None:
     client = stage.client()
-    made = client.videos.create(**BARS, extra_body={"steps": 2000})
+    made = client.videos.create(**BARS, extra_body={"steps": 1500})
     client.post(f"/videos/{made.id}/cancel", cast_to=object)
     failed = client.videos.poll(made.id)
     assert (failed.status, failed.error.code) == ("failed", "cancelled")
