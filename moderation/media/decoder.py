@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from domain.errors import Unavailable
 from moderation.media.limits import MEBIBYTE, MOST_CLIP_PIXELS, Limits, Reason
+from moderation.media.sniffing import is_plain_mp4, is_plain_png
 
 PLACES = 4  # decodes at once; of them
 CLIP_PLACES = 2  # may take minutes
@@ -85,7 +86,9 @@ class Decoder:
             facts, png = self._decode(content, {"kind": "picture", "size": size}, limits)
         if isinstance(facts, Unreadable):
             return facts
-        return Picture(png, int(facts["width"]), int(facts["height"]))
+        made = Picture(png, int(facts["width"]), int(facts["height"]))
+        # A child that was taken over may say and write anything.
+        return made if is_plain_png(png, made.width, made.height) else Unreadable(Reason.UNREADABLE)
 
     def clip(self, content: bytes, limits: Limits) -> Clip | Unreadable:
         """The clip as clean MP4, within `clip_limits`. Raises Unavailable: too much to do, or broken."""
@@ -93,6 +96,8 @@ class Decoder:
             facts, mp4 = self._decode(content, {"kind": "clip"}, limits)
         if isinstance(facts, Unreadable):
             return facts
+        if not is_plain_mp4(mp4):
+            return Unreadable(Reason.UNREADABLE)
         whole = {name: int(facts[name]) for name in ("width", "height", "frames")}
         return Clip(mp4, **whole, fps=float(facts["fps"]), seconds=float(facts["seconds"]))
 

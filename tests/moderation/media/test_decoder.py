@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -314,6 +317,39 @@ def test_a_zygote_that_was_killed_is_replaced(decoder: Decoder) -> None:
             continue
     assert isinstance(made, Picture)
     assert zygote_of(decoder).pid != before.pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+def test_a_child_that_crashes_is_a_file_that_cannot_be_read(
+    decoder: Decoder, hog: bytes, number: signal.Signals
+) -> None:
+    decoder.picture(media.picture())
+    zygote = zygote_of(decoder)
+    outcomes: list[object] = []
+    asking = threading.Thread(target=lambda: outcomes.append(decoder.picture(hog)))
+    asking.start()
+    while not zygote.children():
+        time.sleep(0.001)
+    time.sleep(0.05)
+    zygote.children()[0].send_signal(number)
+    asking.join()
+    assert outcomes == [Unreadable(Reason.UNREADABLE)]
+    assert isinstance(decoder.picture(media.picture()), Picture)
+
+
+def test_a_daemon_may_decode_as_celery_s_children_are(tmp_path: Path) -> None:
+    worker = multiprocessing.get_context("spawn").Process(target=decode_in, args=(tmp_path,), daemon=True)
+    worker.start()
+    worker.join(60)
+    assert (worker.exitcode, (tmp_path / "made.png").read_bytes()[:4]) == (0, b"\x89PNG")
+
+
+def decode_in(folder: Path) -> None:
+    opened = Decoder()
+    made = opened.picture(media.picture())
+    opened.close()
+    assert isinstance(made, Picture)
+    (folder / "made.png").write_bytes(made.png)
 
 
 def test_the_zygote_knows_no_secret(decoder: Decoder) -> None:
