@@ -63,4 +63,4 @@ def _refuse(operation: Operation, name: str) -> None:
 
 def asks_dry_run(values: Mapping[str, Any]) -> bool:
     """Whether nothing is to be made. Raises InvalidRequest for anything but a boolean."""
-    return "dry_run" in values and Flag().read("dry_run", values["dry_run"])
+    return values.get("dry_run") is not None and Flag().read("dry_run", values["dry_run"])
