@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from domain.circuits import Health, Limits, after, given_up
 from domain.deliveries import Attempt, Delivered, ErrorClass, GivenUp, RetryIn, Verdict
 from domain.ids import Kind, public
 from domain.retries import WEBHOOK_DELAYS
-from storage import endpoint_secrets, lanes, webhooks
+from storage import lanes, webhooks
 from storage.lanes import DUE
 from storage.secrets import Sealed
 from storage.tables import NOW, webhook_attempts, webhook_deliveries, webhook_endpoints
@@ -74,7 +75,7 @@ def claim_delivery_for_any_tenant(
         if row is None:
             return None  # somebody sends it anew at this moment, and rings afterwards
         if row.attempts <= _MAX_STARTED and row.wanted:
-            secrets = () if row.signer is None else endpoint_secrets.active(connection, row.tenant_id, row.signer)
+            secrets = tuple(Sealed(*each) for each in zip(row.ciphertexts, row.key_ids, strict=True))
             return Delivery(
                 row.tenant_id,
                 row.message_id,
@@ -102,10 +103,9 @@ def finish(
         webhook_deliveries.c.state == "pending",
         webhook_deliveries.c.fence == delivery.fence,
     )
-    done = connection.execute(sa.update(webhook_deliveries).where(*mine).values(**_after(verdict), lease_until=None))
-    if done.rowcount == 0:
+    done = sa.update(webhook_deliveries).where(*mine).values(**_after(verdict), lease_until=None)
+    if not _record(connection, delivery, attempt, done):
         return None
-    _record(connection, delivery, attempt)
     gone = isinstance(verdict, GivenUp) and verdict.gone
     before = webhooks.health_of(endpoint)
     now_health = before
@@ -160,22 +160,25 @@ def _after(verdict: Verdict) -> dict[str, object]:
             return {"state": "failed", "ended_at": NOW}
 
 
-def _record(connection: Connection, delivery: Delivery, attempt: Attempt) -> None:
-    connection.execute(
-        sa.insert(webhook_attempts).values(
-            tenant_id=delivery.tenant_id,
-            message_id=delivery.message_id,
-            endpoint_id=delivery.endpoint_id,
-            attempt=delivery.attempts,
-            fence=delivery.fence,
-            duration_ms=attempt.duration_ms,
-            timings=attempt.timings or None,
-            status=attempt.status,
-            error=attempt.error,
-            # Postgres text holds no NUL; whatever is not UTF-8 is shown as such.
-            response=attempt.response.decode("utf-8", "replace").replace("\0", "�") or None,
-        )
-    )
+def _record(connection: Connection, delivery: Delivery, attempt: Attempt, done: sa.Update) -> bool:
+    """Update the delivery and keep the attempt, in one statement. False if there was nothing to update."""
+    updated = done.returning(webhook_deliveries.c.tenant_id).cte("updated")
+    values: dict[str, Any] = {
+        "message_id": delivery.message_id,
+        "endpoint_id": delivery.endpoint_id,
+        "attempt": delivery.attempts,
+        "fence": delivery.fence,
+        "duration_ms": attempt.duration_ms,
+        "timings": attempt.timings or None,
+        "status": attempt.status,
+        "error": attempt.error,
+        # Postgres text holds no NUL; whatever is not UTF-8 is shown as such.
+        "response": attempt.response.decode("utf-8", "replace").replace("\0", "�") or None,
+    }
+    typed = {name: (value, webhook_attempts.c[name].type) for name, value in values.items()}
+    columns = [sa.cast(sa.null(), kind) if value is None else sa.literal(value, kind) for value, kind in typed.values()]
+    kept = sa.insert(webhook_attempts).from_select(["tenant_id", *values], sa.select(updated.c.tenant_id, *columns))
+    return connection.execute(kept.returning(webhook_attempts.c.fence)).one_or_none() is not None
 
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kinema queue deliver', 0))")
@@ -192,21 +195,31 @@ SET slot_at = greatest(slot_at, clock_timestamp()) + interval '1 second' / rate
 WHERE id = :endpoint AND rate IS NOT NULL
 """)
 
+_SIGNING = """
+FROM webhook_secrets
+WHERE endpoint_id = taken.signer AND (expires_at IS NULL OR expires_at > statement_timestamp())
+ORDER BY id DESC"""
+
 _TAKE = sa.text(f"""
 WITH picked AS MATERIALIZED (
   SELECT message_id, endpoint_id FROM webhook_deliveries
   WHERE {DUE} AND endpoint_id = :endpoint
   ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), taken AS (
+  UPDATE webhook_deliveries d SET
+    fence = fence + 1, attempts = attempts + 1,
+    lease_until = statement_timestamp() + :lease, next_at = statement_timestamp() + :lease
+  FROM picked, webhook_messages m, webhook_endpoints e
+  WHERE d.message_id = picked.message_id AND d.endpoint_id = picked.endpoint_id
+    AND m.id = d.message_id AND e.id = d.endpoint_id
+  RETURNING d.tenant_id, d.message_id, d.endpoint_id, d.fence, d.attempts, coalesce(d.url, e.url) AS url, m.body,
+    e.deleted_at IS NULL AND e.disabled_at IS NULL AS wanted,
+    CASE WHEN e.kind = 'request'
+      THEN (SELECT s.id FROM webhook_endpoints s WHERE s.tenant_id = e.tenant_id AND s.kind = 'default')
+      ELSE e.id END AS signer
 )
-UPDATE webhook_deliveries d SET
-  fence = fence + 1, attempts = attempts + 1,
-  lease_until = statement_timestamp() + :lease, next_at = statement_timestamp() + :lease
-FROM picked, webhook_messages m, webhook_endpoints e
-WHERE d.message_id = picked.message_id AND d.endpoint_id = picked.endpoint_id
-  AND m.id = d.message_id AND e.id = d.endpoint_id
-RETURNING d.tenant_id, d.message_id, d.endpoint_id, d.fence, d.attempts, coalesce(d.url, e.url) AS url, m.body,
-  e.deleted_at IS NULL AND e.disabled_at IS NULL AS wanted,
-  CASE WHEN e.kind = 'request'
-    THEN (SELECT s.id FROM webhook_endpoints s WHERE s.tenant_id = e.tenant_id AND s.kind = 'default')
-    ELSE e.id END AS signer
+SELECT taken.*,
+  ARRAY(SELECT ciphertext {_SIGNING}) AS ciphertexts,
+  ARRAY(SELECT key_id {_SIGNING}) AS key_ids
+FROM taken
 """)  # noqa: S608 - the only insertion is our own condition
