@@ -15,13 +15,13 @@ from api.idempotency import Retrying
 from api.openapi import FAILURES, body
 from api.paths import VIDEO
 from domain import ids
-from domain.errors import VIDEO_ERRORS, Conflict, InvalidRequest, NotFound
+from domain.errors import Conflict, InvalidRequest, NotFound
 from domain.lifecycle import ACTIVE, TERMINAL, State
 from domain.video import Operation
-from storage import videos
+from storage import interventions, videos
 from storage.database import Connection
 from storage.forgetting import forget
-from storage.lifecycle import Move, move
+from storage.hints import DELIVER
 from storage.videos import Video
 
 router = APIRouter(prefix="/v1", tags=["videos"], responses=FAILURES)
@@ -68,6 +68,7 @@ def cancel_video(served: Served, caller: Authenticated, video_id: str) -> schema
         if video.state in ACTIVE:
             cancel(connection, video, announce=True)
             video = find(connection, caller.tenant_id, video_id)
+    served.ringer.want(DELIVER)
     return schemas.video(video)
 
 
@@ -95,19 +96,7 @@ def find(connection: Connection, tenant_id: UUID, video_id: str, *, lock: bool =
 
 def cancel(connection: Connection, video: Video, *, announce: bool) -> None:
     """Stop a living video whose row is locked, so that state and fence are what was just read."""
-    change = Move(
-        video.tenant_id,
-        video.id,
-        video.state,
-        State.CANCELLED,
-        video.fence,
-        outcome="cancelled",
-        error_code="cancelled",
-        error_message=VIDEO_ERRORS["cancelled"],
-        announce=announce,
-    )
-    if not move(connection, change):
-        raise RuntimeError("a locked video changed its state")
+    interventions.end(connection, video.tenant_id, video, announce=announce)
 
 
 def _cursor(after: str | None) -> UUID | None:
