@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from domain.errors import Unavailable
 from moderation.media.limits import MEBIBYTE, MOST_CLIP_PIXELS, Limits, Reason
@@ -22,10 +25,13 @@ from moderation.media.sniffing import is_plain_mp4, is_plain_png
 
 PLACES = 4  # decodes at once; of them
 CLIP_PLACES = 2  # may take minutes
-PATIENCE_SECONDS = 5.0  # for a place
+PATIENCE_SECONDS = 1.0  # for a place
 START_SECONDS = 20.0  # for the zygote to be warm
 PICTURES = Limits()
-_KILLED_BY_LIMITS = {-signal.SIGKILL, -signal.SIGXCPU, -signal.SIGXFSZ}
+_KILLED_BY_LIMITS = (-signal.SIGKILL, -signal.SIGXCPU, -signal.SIGXFSZ)
+_NONSENSE = (KeyError, TypeError, ValueError, OverflowError, struct.error)
+_BROKEN = "The file could not be decoded. Please try again shortly."
+log = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -84,22 +90,13 @@ class Decoder:
         """The picture as clean PNG, of exactly `size` if one is given. Raises Unavailable: too busy, or broken."""
         with _place(self._places):
             facts, png = self._decode(content, {"kind": "picture", "size": size}, limits)
-        if isinstance(facts, Unreadable):
-            return facts
-        made = Picture(png, int(facts["width"]), int(facts["height"]))
-        # A child that was taken over may say and write anything.
-        return made if is_plain_png(png, made.width, made.height) else Unreadable(Reason.UNREADABLE)
+        return facts if isinstance(facts, Unreadable) else _picture(facts, png)
 
     def clip(self, content: bytes, limits: Limits) -> Clip | Unreadable:
         """The clip as clean MP4, within `clip_limits`. Raises Unavailable: too much to do, or broken."""
         with _place(self._clip_places), _place(self._places):
             facts, mp4 = self._decode(content, {"kind": "clip"}, limits)
-        if isinstance(facts, Unreadable):
-            return facts
-        if not is_plain_mp4(mp4):
-            return Unreadable(Reason.UNREADABLE)
-        whole = {name: int(facts[name]) for name in ("width", "height", "frames")}
-        return Clip(mp4, **whole, fps=float(facts["fps"]), seconds=float(facts["seconds"]))
+        return facts if isinstance(facts, Unreadable) else _clip(facts, mp4)
 
     def close(self) -> None:
         """End the zygote and whatever it has at work."""
@@ -115,11 +112,8 @@ class Decoder:
             source.write(content)
             source.seek(0)
             answer = self._ask(source, target, {**task, "limits": asdict(limits)}, limits.wall_seconds)
-            if "reason" in answer:
-                return Unreadable(Reason(answer["reason"])), b""
-            if "status" in answer:
-                killed = answer["status"] in _KILLED_BY_LIMITS
-                return Unreadable(Reason.EXPENSIVE if killed else Reason.UNREADABLE), b""
+            if answer.keys() & {"reason", "status"}:
+                return _failure(answer), b""
             target.seek(0)
             return answer, target.read()
 
@@ -129,20 +123,23 @@ class Decoder:
         with ours:
             with theirs:
                 descriptors = [source.fileno(), target.fileno(), theirs.fileno()]
-                self._send(json.dumps(task).encode(), descriptors)
+                zygote = self._send(json.dumps(task).encode(), descriptors)
             ours.settimeout(seconds + START_SECONDS)
             try:
                 told = ours.recv(4096)
             except TimeoutError:
                 told = b""
         if not told:
-            self.close()
-            raise Unavailable("The file could not be decoded. Please try again shortly.")
-        answer: dict[str, Any] = json.loads(told)
+            self._discard(zygote)
+            raise Unavailable(_BROKEN)
+        answer = _read(told)
+        if "broken" in answer:
+            log.error("files cannot be decoded safely here", extra={"error": answer["broken"]})
+            raise Unavailable(_BROKEN)
         return answer
 
-    def _send(self, message: bytes, descriptors: list[int]) -> None:
-        """To the zygote that runs, or to a new one."""
+    def _send(self, message: bytes, descriptors: list[int]) -> _Zygote:
+        """To the zygote that runs, or to a new one: the one that has it."""
         with self._starting:
             for _ in range(2):
                 if self._zygote is None:
@@ -153,8 +150,15 @@ class Decoder:
                     self._zygote.end()
                     self._zygote = None
                 else:
-                    return
-        raise Unavailable("The file could not be decoded. Please try again shortly.")
+                    return self._zygote
+        raise Unavailable(_BROKEN)
+
+    def _discard(self, zygote: _Zygote) -> None:
+        """Done with one that answers no more; another thread may have replaced it already."""
+        with self._starting:
+            zygote.end()
+            if self._zygote is zygote:
+                self._zygote = None
 
 
 class _Zygote:
@@ -177,6 +181,42 @@ class _Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+# A child that was taken over may say and write anything: what it says is read with care.
+
+
+def _read(told: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(told)
+    except ValueError:
+        answer = None
+    return cast("dict[str, Any]", answer) if isinstance(answer, dict) else {"reason": Reason.UNREADABLE}
+
+
+def _failure(answer: dict[str, Any]) -> Unreadable:
+    if answer.get("status") in _KILLED_BY_LIMITS:
+        return Unreadable(Reason.EXPENSIVE)
+    return Unreadable(next((reason for reason in Reason if reason == answer.get("reason")), Reason.UNREADABLE))
+
+
+def _picture(facts: dict[str, Any], png: bytes) -> Picture | Unreadable:
+    try:
+        made = Picture(png, int(facts["width"]), int(facts["height"]))
+        plain = is_plain_png(png, made.width, made.height)
+    except _NONSENSE:
+        return Unreadable(Reason.UNREADABLE)
+    return made if plain else Unreadable(Reason.UNREADABLE)
+
+
+def _clip(facts: dict[str, Any], mp4: bytes) -> Clip | Unreadable:
+    try:
+        whole = {name: int(facts[name]) for name in ("width", "height", "frames")}
+        made = Clip(mp4, **whole, fps=float(facts["fps"]), seconds=float(facts["seconds"]))
+    except _NONSENSE:
+        return Unreadable(Reason.UNREADABLE)
+    sane = math.isfinite(made.fps) and math.isfinite(made.seconds) and is_plain_mp4(mp4)
+    return made if sane else Unreadable(Reason.UNREADABLE)
 
 
 @contextmanager

@@ -108,13 +108,21 @@ def _decode(task: dict[str, Any], limits: Limits, descriptors: list[int], answer
             signal.signal(number, signal.SIG_DFL)
         _keep_only([*descriptors[:2], answer.fileno()])
         source, target = os.fdopen(descriptors[0], "rb"), os.fdopen(descriptors[1], "r+b")
-        confine(limits)
-        told = _outcome(task, limits, source, target)
+        told = _confined(limits) or _outcome(task, limits, source, target)
         target.flush()
     except BaseException:  # noqa: BLE001 - a hostile file makes a decoder raise anything
         told = {"reason": Reason.UNREADABLE}
     os.write(answer.fileno(), json.dumps(told).encode())
     os._exit(0)
+
+
+def _confined(limits: Limits) -> dict[str, Any] | None:
+    """What keeps this process from being confined: then it decodes nothing."""
+    try:
+        confine(limits)
+    except OSError as error:
+        return {"broken": f"{type(error).__name__} {error.errno}"}
+    return None
 
 
 def _outcome(task: dict[str, Any], limits: Limits, source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:

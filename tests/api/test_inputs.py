@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from openai import BadRequestError, OpenAI, RateLimitError
 from PIL import Image
 
-from api import references
+from api import fetching, references
 from api.app import create_app
 from api.fetching import OF_A_TENANT, Fetcher
 from domain import ids
@@ -179,7 +179,8 @@ def test_no_url_leads_back_to_this_machine(client: OpenAI, url: str) -> None:
         assert trap.connections == 0
 
 
-def test_a_tenant_with_slow_hosts_leaves_room_for_others() -> None:
+def test_a_tenant_with_slow_hosts_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 0.1)
     fetcher = Fetcher(allow_loopback=True)
     slow, other = ids.new_id(), ids.new_id()
     release = threading.Event()
@@ -203,6 +204,30 @@ def test_a_tenant_with_slow_hosts_leaves_room_for_others() -> None:
                     each.result()
         host.answers.append((200, {"content-type": "image/png"}, b"pixels"))
         assert fetcher.picture(slow, "mask", host.url()) == b"pixels", "its places are free again"
+
+
+def test_a_burst_of_pictures_waits_its_turn_within_bounds() -> None:
+    fetcher, tenant_id = Fetcher(allow_loopback=True), ids.new_id()
+    release = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        release.wait(5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 6\r\n\r\npixels")
+
+    def fetch() -> bytes | str:
+        try:
+            return fetcher.picture(tenant_id, "mask", f"http://127.0.0.1:{there.port}/")
+        except Unavailable as full:
+            return full.message[:8]
+
+    with raw_server(answer) as there, ThreadPoolExecutor(10) as threads:
+        sent = [threads.submit(fetch) for _ in range(10)]
+        while sum(each.done() for each in sent) < 4 or there.accepted < OF_A_TENANT:
+            time.sleep(0.01)
+        release.set()
+        outcomes = [each.result() for each in sent]
+    assert sorted(map(str, outcomes)) == ["Too many"] * 4 + ["b'pixels'"] * 6
 
 
 def test_an_input_whose_video_is_refused_is_left_to_the_sweeper(client: OpenAI, world: World, tenant: Tenant) -> None:

@@ -337,6 +337,18 @@ def test_a_child_that_crashes_is_a_file_that_cannot_be_read(
     assert isinstance(decoder.picture(media.picture()), Picture)
 
 
+def test_a_child_that_talks_nonsense_is_not_believed() -> None:
+    for told in (b"", b"[]", b"\xff", b'{"reason": "fun"}', b'{"status": 0}', b'{"status": "x"}', b'{"status": [1]}'):
+        assert decoding._failure(decoding._read(told)) == Unreadable(Reason.UNREADABLE)
+    png, mp4 = media.picture(), media.clip(seconds=0.2)
+    for size in ({}, {"width": 1, "height": 1}, {"width": -1, "height": 144}, {"width": [], "height": 1}):
+        assert decoding._picture(size, png) == Unreadable(Reason.UNREADABLE)
+    facts = {"width": 256, "height": 144, "frames": 5, "fps": 24.0, "seconds": 0.2}
+    assert isinstance(decoding._clip(facts, mp4), Clip)
+    assert decoding._clip({**facts, "fps": float("nan")}, mp4) == Unreadable(Reason.UNREADABLE)
+    assert decoding._clip(facts, mp4 + b"x") == Unreadable(Reason.UNREADABLE)
+
+
 def test_a_daemon_may_decode_as_celery_s_children_are(tmp_path: Path) -> None:
     worker = multiprocessing.get_context("spawn").Process(target=decode_in, args=(tmp_path,), daemon=True)
     worker.start()
