@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from domain import ids
-from storage import feedback, idempotency, outputs, videos
+from storage import announcements, feedback, idempotency, outputs, videos
 
 
 def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
@@ -17,5 +17,6 @@ def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
     """
     outputs.forget(connection, tenant_id, video_id)
     feedback.forget(connection, tenant_id, video_id)
+    announcements.forget(connection, tenant_id, video_id)
     idempotency.forget(connection, tenant_id, ids.public(ids.Kind.VIDEO, video_id))
     return videos.mark_deleted(connection, tenant_id, video_id)

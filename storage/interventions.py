@@ -14,7 +14,8 @@ from domain.errors import VIDEO_ERRORS, Conflict, NotFound
 from domain.ids import Kind, new_id, public
 from domain.lifecycle import ACTIVE, TERMINAL, State
 from domain.video import Request
-from storage import audit, held, inspection, outputs, videos, workers
+from storage import audit, held, inspection, videos, workers
+from storage.forgetting import forget
 from storage.inspection import Inspected
 from storage.lifecycle import Move, move
 from storage.tables import videos as videos_table
@@ -35,13 +36,12 @@ def cancel_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID) 
 
 
 def delete_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID) -> None:
-    """Stop the video if it runs, forget its prompt, take its results away. Raises NotFound, for a deleted one too."""
+    """Stop the video if it runs, and forget it. Raises NotFound, for a deleted one too."""
     found = the_video_for_any_tenant(connection, video_id, lock=True)
     video = found.video
     if found.deleted_at is not None:
         raise _not_found()
-    outputs.forget(connection, video.tenant_id, video.id)
-    videos.mark_deleted(connection, video.tenant_id, video.id)
+    forget(connection, video.tenant_id, video.id)
     if video.state in ACTIVE:
         end(connection, video.tenant_id, video, announce=False)
     _note(connection, actor, "video.deleted", video, before={"state": video.state})
@@ -59,7 +59,10 @@ def retry_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID, q
     if video.state not in TERMINAL:
         raise Conflict("The video is not finished.", code="video_not_finished")
     if _has_inputs(video.request):
-        raise Conflict("What was uploaded for a video goes when it ends without a result, so it cannot be retried.", code="inputs_gone")
+        raise Conflict(
+            "What was uploaded for a video goes when it ends without a result, so it cannot be retried.",
+            code="inputs_gone",
+        )
     made = _again(found, queue_seconds)
     videos.create(connection, video.tenant_id, made)
     connection.execute(sa.update(videos_table).where(videos_table.c.id == made.id).values(retry_of=video.id))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 from domain.ledger import Account, Amounts
 from domain.lifecycle import Stage, State
 from domain.video import ERASED, KEPT, Operation, Plan, Request
-from storage import announcements, ledger
+from storage import ledger
 from storage.tables import CLAIMABLE, NOW, attempts, events, videos
 
 
@@ -213,14 +213,12 @@ def ancestry(connection: Connection, tenant_id: UUID, video_id: UUID) -> tuple[A
 
 
 def mark_deleted(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
-    """Hide the video, forget what was written for it; id, ledger and events stay. False if it was hidden already."""
+    """The part of `storage.forgetting` that is about the row. False if the video was hidden already."""
     done = connection.execute(
         sa.update(videos)
         .where(videos.c.tenant_id == tenant_id, videos.c.id == video_id, videos.c.deleted_at.is_(None))
         .values(deleted_at=NOW, request=_kept(videos.c.request), plan=_kept(videos.c.plan))
     )
-    if done.rowcount == 1:
-        announcements.forget(connection, tenant_id, video_id)
     return done.rowcount == 1
 
 

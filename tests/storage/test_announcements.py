@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from domain.lifecycle import Stage, State
 from domain.video import Request
 from domain.webhooks import EventType
-from storage import announcements, leases, videos, webhooks
+from storage import announcements, leases, webhooks
+from storage.forgetting import forget
 from storage.lifecycle import Move, move
 from storage.webhooks import Endpoint
 from tests.fixtures.videos import World
@@ -190,5 +191,5 @@ def test_forgetting_a_video_erases_the_url_of_its_request_and_drops_what_waits_f
     ask_for(world, tenant, "https://hooks.example.com/secret-path")
     assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
     with world.database.transaction(tenant) as connection:
-        assert videos.mark_deleted(connection, tenant, video)
+        assert forget(connection, tenant, video)
     assert sorted(rows(world, "SELECT state, url FROM webhook_deliveries")) == [("cancelled", None), ("pending", None)]
