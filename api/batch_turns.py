@@ -27,12 +27,14 @@ from storage import videos as stored
 from storage.batch_lines import Waiting
 from storage.batch_runs import Turn
 from storage.database import Connection
+from storage.hints import DELIVER
 from storage.keys import Caller
 from storage.outages import OUTAGES
 
 log = logging.getLogger(__name__)
 
 LINES_A_TURN = 20
+_OVER = Refused((Fault("batch_expired", "The input file could not be read before the completion window expired."),))
 QUOTA_SECONDS = 10.0  # between two tries of a line that the tenant's limits hold up
 
 
@@ -50,11 +52,12 @@ def take(served: Services, turn: Turn) -> float:
 
 def _begin(worker: Worker) -> float:
     """Read the file, and store its lines or what is wrong with them."""
-    found = _lines(worker)
+    found = _OVER if worker.turn.over else _lines(worker)
     with worker.served.database.transaction(worker.lease.tenant_id) as connection:
         if isinstance(found, Refused):
             if batch_runs.refuse(connection, worker.lease, found.faults):
                 batch_files.announce(connection, worker.batch, Status.FAILED)
+                worker.served.ringer.want(DELIVER)
         else:
             batch_runs.accept(connection, worker.lease, found)
     return 0.0

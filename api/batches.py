@@ -102,7 +102,7 @@ _TAKEN: dict[str, Any] = {
     },
     "output_expires_after": {
         "type": "object",
-        "description": "When the output and error files go. The default is never.",
+        "description": "When the output and error files go; after 30 days by default.",
         "properties": {
             "anchor": {"type": "string", "enum": ["created_at"]},
             "seconds": {"type": "integer", "minimum": LEAST_OUTPUT_SECONDS, "maximum": MOST_OUTPUT_SECONDS},
@@ -216,10 +216,10 @@ def _input_file(connection: Connection, tenant_id: UUID, public_id: str) -> UUID
     return file.id
 
 
-def _output_seconds(value: Any) -> int | None:
+def _output_seconds(value: Any) -> int:
     param = "output_expires_after"
     if value is None:
-        return None
+        return MOST_OUTPUT_SECONDS
     if not isinstance(value, dict):
         wrong_type(param, "an object", value)
     given = cast("dict[str, Any]", value)

@@ -19,10 +19,12 @@ from api.moderator import Result
 from api.openapi import FAILURES
 from api.parameters import wrong_type
 from domain import ids
-from domain.errors import InvalidRequest
+from domain.errors import InvalidRequest, Unavailable
 from domain.video import PROMPT_LIMIT
 from moderation import prompts
 from moderation.policy import CATEGORIES, THRESHOLDS, Action, decide
+from moderation.tolerance import Tolerance
+from storage.keys import Caller
 
 MOST_INPUTS = 64
 
@@ -91,11 +93,12 @@ _BODY: dict[str, Any] = {
 
 
 @router.post("/moderations", openapi_extra=_BODY)
-def create_moderation(served: Served, _caller: Authenticated, body: Received) -> ModerationResponse:
+def create_moderation(served: Served, caller: Authenticated, body: Received) -> ModerationResponse:
     """Judge texts as prompts are judged. Images are refused: nothing here can look at one by itself."""
     texts = _texts(bodies.read(body))
+    tolerance = _tolerance(caller)
     answer = served.moderator.judge(texts)
-    results = [_result(text, result) for text, result in zip(texts, answer.results, strict=True)]
+    results = [_result(text, result, tolerance) for text, result in zip(texts, answer.results, strict=True)]
     return ModerationResponse(id=f"modr-{ids.new_id().hex}", model=answer.model, results=results)
 
 
@@ -153,17 +156,26 @@ def _text(text: str) -> str:
     return text
 
 
-def _result(text: str, result: Result) -> ModerationResult:
+def _tolerance(caller: Caller) -> Tolerance:
+    """What the tenant's operator decided. A policy that cannot be read allows nothing. Raises Unavailable."""
+    try:
+        return Tolerance.of(caller.tenant.moderation or {})
+    except ValueError:
+        raise Unavailable("The moderation policy of this tenant cannot be read.") from None
+
+
+def _result(text: str, result: Result, tolerance: Tolerance) -> ModerationResult:
     """The classifier's scores under our rules: a rule that applies raises its category, whoever the moderator is."""
     known = {category: result.category_scores.get(category, 0.0) for category in CATEGORIES}
     decision = decide(prompts.findings(text), known)
-    action: Action = "block" if result.flagged and decision.action == "allow" else decision.action
+    weighed = tolerance.settle(tolerance.weigh(decision.action, decision.scores, decision.reasons))
+    action: Action = "block" if result.flagged and decision.action == "allow" else weighed
     return ModerationResult(
         flagged=result.flagged or decision.flagged,
         categories=_flags(decision.scores, result.categories),
         category_scores={category: round(decision.scores[category], 6) for category in CATEGORIES},
         category_applied_input_types={category: ["text"] for category in CATEGORIES},
-        kinema=Outcome(action=action, policy=decision.policy),
+        kinema=Outcome(action=action, policy=f"{decision.policy}+tenant" if tolerance.departs else decision.policy),
     )
 
 

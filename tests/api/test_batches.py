@@ -16,7 +16,7 @@ from domain import ids
 from domain.lifecycle import Stage, State
 from domain.webhooks import EventType
 from storage import files, keys, webhooks
-from storage.files import NewFile
+from storage.files import File, NewFile
 from storage.objects import ObjectStore
 from tests.api.conftest import Tenant
 from tests.fixtures.videos import World
@@ -75,11 +75,15 @@ class Desk:
             done += 1
         return done
 
-    def read(self, file_id: str | None) -> list[dict[str, Any]]:
+    def file(self, file_id: str | None) -> File:
         assert file_id is not None
         with self.world.database.transaction(self.tenant.id) as connection:
             file = files.find(connection, self.tenant.id, ids.parse(ids.Kind.FILE, file_id))
         assert file is not None
+        return file
+
+    def read(self, file_id: str | None) -> list[dict[str, Any]]:
+        file = self.file(file_id)
         assert file.purpose == "batch_output"
         content = self.store.read(file.object_key)
         assert len(content) == file.bytes
@@ -126,6 +130,9 @@ def test_a_file_of_requests_becomes_a_file_of_videos(desk: Desk) -> None:
     assert (ended.request_counts.completed, ended.request_counts.failed) == (2, 0)
     assert None not in (ended.in_progress_at, ended.finalizing_at, ended.completed_at)
     first, second = desk.read(ended.output_file_id)
+    kept = desk.file(ended.output_file_id)
+    assert kept.expires_at is not None
+    assert (kept.expires_at - kept.created_at).total_seconds() == pytest.approx(30 * 86_400, abs=5), "it quotes prompts"
     assert (first["custom_id"], second["custom_id"], first["error"]) == ("first", "second", None)
     assert first["id"].startswith("batch_req_")
     assert first["response"]["status_code"] == 200
@@ -302,9 +309,7 @@ def test_results_stay_a_day_beyond_the_window_however_short_retention_is(desk: D
     [entry] = desk.read(ended.output_file_id)
     assert ended.expires_at is not None
     assert entry["response"]["body"]["expires_at"] >= ended.expires_at + 86_400 - 1
-    with world.database.transaction(desk.tenant.id) as connection:
-        file = files.find(connection, desk.tenant.id, ids.parse(ids.Kind.FILE, ended.output_file_id or ""))
-    assert file is not None
+    file = desk.file(ended.output_file_id)
     assert file.expires_at is not None
     assert (file.expires_at - file.created_at).total_seconds() == pytest.approx(3600, abs=5)
 

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
@@ -18,6 +20,7 @@ from api.app import create_app
 from api.moderator import PLACES
 from moderation.policy import CATEGORIES, POLICY_VERSION
 from runtime.settings import Settings
+from storage.database import Database
 from tests.api.conftest import BASE, Tenant
 from tests.worker.conftest import free_port, moderator
 
@@ -33,6 +36,7 @@ class Stranger(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.says: Callable[[list[str]], Any] = self.harmless
         self.seconds = 0.0
+        self.enough = threading.Event()  # whoever still waits need not
         self.under_way, self.most = 0, 0
         self.lock = threading.Lock()
 
@@ -49,14 +53,15 @@ class Answering(http.server.BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.under_way += 1
             self.server.most = max(self.server.most, self.server.under_way)
-        time.sleep(self.server.seconds)
+        self.server.enough.wait(self.server.seconds)
         body = json.dumps(self.server.says(texts)).encode()
         with self.server.lock:
             self.server.under_way -= 1
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(OSError):  # whoever asked may be gone
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
     def do_GET(self) -> None:
         self.send_error(404)
@@ -71,6 +76,7 @@ def stranger() -> Iterator[Stranger]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
+    server.enough.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -134,6 +140,25 @@ def test_the_rules_apply_whoever_the_moderator_is(stranger: Stranger, asking: Ca
     assert (result["flagged"], result["categories"]["violence"], result["kinema"]["action"]) == (True, True, "block")
 
 
+def test_the_action_follows_the_tenants_own_policy(
+    stranger: Stranger, asking: Callable[..., TestClient], database: Database, tenant: Tenant
+) -> None:
+    def judged(policy: str | None) -> tuple[int, Any]:
+        with database.transaction_for_any_tenant() as connection:
+            values = {"policy": policy, "id": tenant.id}
+            connection.execute(sa.text("UPDATE tenants SET moderation = CAST(:policy AS jsonb) WHERE id = :id"), values)
+        client = asking(f"http://127.0.0.1:{stranger.server_port}")
+        answer = client.post("/v1/moderations", json={"input": "a red ball"})
+        return answer.status_code, answer.json()["results"][0]["kinema"] if answer.status_code == 200 else None
+
+    scores = {"flagged": False, "category_scores": {"violence": 0.4}}
+    stranger.says = lambda _: {"model": "stranger", "results": [scores]}
+    assert judged(None) == (200, {"action": "allow", "policy": POLICY_VERSION})
+    assert judged('{"review_from": 0.3}') == (200, {"action": "review", "policy": f"{POLICY_VERSION}+tenant"})
+    assert judged('{"review_from": 0.3, "on_review": "block"}')[1]["action"] == "block"
+    assert judged('{"nonsense": 1}') == (503, None), "a policy that cannot be read allows nothing"
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -176,21 +201,25 @@ def test_few_questions_are_under_way_at_once(
     stranger: Stranger, asking: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.moderator.FULL_SECONDS", 0.1)
-    stranger.seconds = 0.6
-    client = asking(f"http://127.0.0.1:{stranger.server_port}")
-    with ThreadPoolExecutor(2 * PLACES) as pool:
-        asked = [pool.submit(client.post, "/v1/moderations", json={"input": "a"}) for _ in range(2 * PLACES)]
-    statuses = sorted(each.result().status_code for each in asked)
+    stranger.seconds = 60.0
+    client = asking(f"http://127.0.0.1:{stranger.server_port}", timeout=60.0)
+    with ThreadPoolExecutor(PLACES) as pool:
+        asked = [pool.submit(client.post, "/v1/moderations", json={"input": "a"}) for _ in range(PLACES)]
+        while stranger.under_way < PLACES:
+            time.sleep(0.01)
+        assert client.post("/v1/moderations", json={"input": "a"}).status_code == 503
+        stranger.enough.set()
+        assert {each.result().status_code for each in asked} == {200}
     assert stranger.most == PLACES
-    assert statuses == [200] * PLACES + [503] * PLACES
+    assert client.post("/v1/moderations", json={"input": "a"}).status_code == 200, "places are given back"
 
 
 def test_a_silent_moderator_is_given_up_in_time(stranger: Stranger, asking: Callable[..., TestClient]) -> None:
-    stranger.seconds = 2.0
+    stranger.seconds = 60.0
     client = asking(f"http://127.0.0.1:{stranger.server_port}", timeout=0.2)
     started = time.monotonic()
     assert client.post("/v1/moderations", json={"input": "a"}).status_code == 503
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 20
 
 
 def test_no_word_is_logged(
