@@ -17,6 +17,7 @@ from domain import fields, ids
 from domain.administration import DECISION, Permission
 from domain.lifecycle import STAGE_OF_WAITING, State
 from storage import inspection, interventions
+from storage.hints import DELIVER
 from storage.inspection import Inspected, Wanted
 
 router = APIRouter()
@@ -64,7 +65,9 @@ def retrieve_video(served: Served, reader: Reader, video_id: str) -> VideoStory:
 def cancel_video(served: Served, operator: Operator, video_id: str) -> AdminVideo:
     """Stop the video and keep its row. A finished one is 409; a cancelled one stays as it is."""
     with served.database.transaction_for_any_tenant() as connection:
-        return _shown(operator, interventions.cancel_for_any_tenant(connection, operator.actor, _known(video_id)))
+        found = interventions.cancel_for_any_tenant(connection, operator.actor, _known(video_id))
+    served.ringer.want(DELIVER)
+    return _shown(operator, found)
 
 
 @router.delete(VIDEO)
@@ -95,8 +98,7 @@ def decide_video(served: Served, moderator: Moderator, video_id: str, body: Rece
         found = interventions.decide_for_any_tenant(
             connection, moderator.actor, _known(video_id), decision=decision, note=values.get("note")
         )
-    if found.video.state in STAGE_OF_WAITING:
-        served.ringer.want(found.video.queue)
+    served.ringer.want(found.video.queue if found.video.state in STAGE_OF_WAITING else DELIVER)
     return _shown(moderator, found)
 
 
