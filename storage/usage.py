@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -107,6 +107,13 @@ def _line(row: RowMapping, grouping: Grouping) -> Line:
     return Line(**values)
 
 
+def _moment(part: str) -> datetime:
+    found = datetime.fromisoformat(part)
+    if found.utcoffset() != timedelta():
+        raise ValueError("no page gave this")
+    return found
+
+
 def _text(part: str) -> str:
     if "\0" in part:
         raise ValueError("Postgres stores no NUL")
@@ -115,7 +122,7 @@ def _text(part: str) -> str:
 
 _METERS = (ledger.c.micros, ledger.c.video_ms, ledger.c.gpu_ms)
 _PARSE: Mapping[str, Callable[[str], Any]] = {
-    "at": datetime.fromisoformat,
+    "at": _moment,
     By.DAY: date.fromisoformat,
     By.TENANT: UUID,
     By.KEY: UUID,

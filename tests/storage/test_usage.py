@@ -116,6 +116,13 @@ def test_a_place_that_no_page_gave_is_refused(world: World, after: tuple[str, ..
         usage.page(connection, tenant, ALWAYS, grouping("day,key"), limit=1, after=after)
 
 
+@pytest.mark.parametrize("at", ["2026-01-01", "0001-01-01T00:00:00+23:00", "yesterday"])
+def test_a_moment_that_no_page_gave_is_refused(world: World, at: str) -> None:
+    tenant = world.tenant()
+    with pytest.raises(ValueError, match=r"."), world.database.transaction(tenant) as connection:
+        usage.page(connection, tenant, ALWAYS, grouping("video"), limit=1, after=(at, str(tenant)))
+
+
 def test_an_export_of_videos_reads_its_page_off_the_index(world: World) -> None:
     tenant = world.tenant()
     completed(world, tenant)
