@@ -15,7 +15,6 @@ from storage import admin_keys, keys
 from storage.admin_keys import AdminKey
 from storage.database import Connection, Database
 from storage.keys import Caller
-from storage.outages import OUTAGES
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +79,9 @@ class KeyRing(Generic[Known]):
         return owner
 
     def write_uses(self) -> None:
-        """Write down which keys were used since the last time; no request waits for it. Raises OUTAGES."""
-        used, self._used = self._used, {}
+        """Write down which keys were used since the last time; no request waits for it. Raises `storage.outages`."""
+        taken, self._used = self._used, {}
+        used = dict(taken)  # a thread that was between two steps may still write into the old one
         if used:
             with self._database.transaction_for_any_tenant() as connection:
                 self._note_uses(connection, used, self._newest)
@@ -130,5 +130,5 @@ class Scribe:
         for ring in self._rings:
             try:
                 ring.write_uses()
-            except OUTAGES as error:  # a use that is not written down is written at the next one
+            except Exception as error:  # noqa: BLE001 - a use is written at the next one; this thread must never end
                 log.warning("uses of keys could not be written", extra={"error": type(error).__name__})

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
 import pytest
 import sqlalchemy as sa
 
 from api import callers
 from storage import keys
 from storage.database import Database
+from storage.keys import Caller
 from tests.api.conftest import PEPPER, Tenant
 
 PEPPERS = {"1": PEPPER.encode()}
@@ -67,3 +71,30 @@ def test_memory_is_bounded(database: Database, tenant: Tenant, monkeypatch: pyte
         keys._remember(new := len(keys._known).to_bytes(), keys.identify(tenant.key))
         assert new in keys._known
         assert len(keys._known) == 1
+
+
+def test_uses_are_noted_while_they_are_written(database: Database) -> None:
+    written: set[UUID] = set()
+
+    def look_up(_connection: object, key: str, _peppers: object) -> Caller:
+        return Caller(None, UUID(int=int(key)), (), "1")
+
+    ring = callers.KeyRing(database, PEPPERS, look_up, lambda _connection, uses, _pepper: written.update(uses))
+    with ThreadPoolExecutor(4) as threads:
+        noting = [threads.submit(ring.identify, str(number)) for number in range(1000)]
+        while not all(each.done() for each in noting):
+            ring.write_uses()
+    ring.write_uses()
+    assert len(written) > 950, "a use may be lost at a hand-over, but the hand-over never fails"
+
+
+def test_a_scribe_survives_a_database_that_is_away(tenant: Tenant, database: Database) -> None:
+    ring = callers.of_tenants(database, PEPPERS)
+    away = callers.of_administrators(Database("postgresql+psycopg://nobody@127.0.0.1:1/none", pool_size=1), PEPPERS)
+    away._used[tenant.id] = None
+    scribe = callers.Scribe([away, ring], every=0.05)
+    assert ring.identify(tenant.key) is not None
+    scribe.stop()
+    with database.transaction_for_any_tenant() as connection:
+        (key,), _ = keys.page(connection, tenant.id, after=None, limit=1)
+    assert key.last_used_at is not None
