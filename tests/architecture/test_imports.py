@@ -32,6 +32,8 @@ HOMES = {
     "fastapi": ("api", "worker.moderator"),
     "starlette": ("api", "worker.moderator"),
     "c2pa": ("moderation",),
+    "av": ("moderation", "engines"),
+    "PIL": ("moderation.media", "engines"),
     "psycopg": ("storage", "infra.embedded"),
     "redis": ("storage", "worker", "infra.embedded"),
     "psutil": ("infra.embedded",),
@@ -108,12 +110,9 @@ def test_dev_py_needs_nothing_but_the_standard_library() -> None:
     assert imported(ROOT / "dev.py") <= set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize(
-    "entrance",
-    ["api.app", "worker.app", "worker.dispatcher", "worker.pipeline.screen", "worker.pipeline.publish", "cli.main"],
-)
-def test_a_process_that_does_not_render_never_loads_torch(entrance: str) -> None:
-    code = f"import sys, {entrance}; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+def loaded(entrance: str, *libraries: str) -> list[str]:
+    """Which of the libraries a process has loaded once it has imported its entrance."""
+    code = f"import sys, {entrance}; print([name for name in {libraries} if name in sys.modules])"
     answer = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -122,4 +121,18 @@ def test_a_process_that_does_not_render_never_loads_torch(entrance: str) -> None
         text=True,
         check=False,
     )
-    assert (answer.returncode, answer.stdout.strip(), answer.stderr) == (0, "[]", "")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    names: list[str] = ast.literal_eval(answer.stdout)
+    return names
+
+
+@pytest.mark.parametrize(
+    "entrance",
+    ["api.app", "worker.app", "worker.dispatcher", "worker.pipeline.screen", "worker.pipeline.publish", "cli.main"],
+)
+def test_a_process_that_does_not_render_never_loads_torch(entrance: str) -> None:
+    assert loaded(entrance, "torch", "transformers") == []
+
+
+def test_the_process_of_the_api_never_loads_a_decoder() -> None:
+    assert loaded("api.app", "av", "PIL", "numpy") == []
