@@ -11,7 +11,7 @@ from openai import OpenAI, RateLimitError
 
 from api import limits
 from api.app import create_app
-from runtime.settings import Settings
+from runtime.settings import Secret, Settings
 from storage.database import Database
 from storage.tables import tenants
 from tests.api.conftest import BASE, Tenant
@@ -100,6 +100,14 @@ def test_the_client_waits_for_its_turn_by_itself(sparing: TestClient, tenant: Te
     with pytest.raises(RateLimitError) as refused:
         client.videos.create(prompt="a red ball")
     assert client._should_retry(refused.value.response)
+
+
+def test_without_valkey_the_limit_holds_all_the_same(settings: Settings, tenant: Tenant) -> None:
+    away = replace(settings, redis_url=Secret("redis://127.0.0.1:1/0"), requests_per_minute=2)
+    with TestClient(create_app(away), headers={"authorization": f"Bearer {tenant.key}"}) as client:
+        answers = [client.get("/v1/videos") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["1", "0", "0"]
 
 
 def test_strangers_are_counted_nowhere(app: TestClient) -> None:

@@ -225,3 +225,34 @@ def test_ledger_quotas_and_usage_always_agree(
         hold_the_accounts_together(connection, play.tenant)
         assert all(quota.held == 0 for quota in ledger.limits(connection, play.tenant))
         assert {RUNS[stage].running for stage in Stage} & set(connection.scalars(sa.select(videos.c.state))) == set()
+
+
+def test_an_end_that_dies_before_its_commit_charges_nothing_and_the_next_one_once(world: World, owner_url: str) -> None:
+    tenant = world.tenant()
+    with world.database.transaction_for_any_tenant() as connection:
+        ledger.set_limit(connection, tenant, Meter.MICROS, 1_000_000, Period.MONTH)
+    world.queued(tenant, metadata={"n": "1"})
+    world.advance(Stage.RENDER)
+    lease = world.must_claim(Stage.PUBLISH)
+    change = Move(tenant, lease.video_id, State.PUBLISHING, State.COMPLETED, lease.fence)
+    with pytest.raises(sa.exc.OperationalError):
+        end_and_die(world, owner_url, change)
+    charged = []
+    for _ in range(2):
+        with world.database.transaction(tenant) as connection:
+            hold_the_accounts_together(connection, tenant)
+            charged.append(usage.page(connection, tenant, ALWAYS, grouping("label:n"), limit=10).lines)
+            move(connection, change)
+    assert charged[0] == ()
+    assert [(line.label, line.videos, line.micros) for line in charged[1]] == [("1", 1, 10_000)]
+
+
+def end_and_die(world: World, owner_url: str, change: Move) -> None:
+    """Everything is written, and the connection is killed before COMMIT."""
+    engine = sa.create_engine(owner_url)
+    with world.database.transaction(change.tenant_id) as connection:
+        assert move(connection, change)
+        backend = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        with engine.connect() as other:
+            assert other.scalar(sa.text("SELECT pg_terminate_backend(:backend, 5000)"), {"backend": backend})
+        engine.dispose()
