@@ -105,7 +105,10 @@ def create_character(
 @router.get("/videos/characters/{character_id}")
 def retrieve_character(served: Served, caller: Authenticated, character_id: str) -> CharacterObject:
     """One character."""
-    return _shown(_find(served, caller, character_id))
+    character = _find(served, caller, character_id)
+    with served.database.transaction(caller.tenant_id) as connection:
+        served.retrievals.note(connection, caller.tenant_id, character_id, character.created_at)
+    return _shown(character)
 
 
 def _name(values: dict[str, Any]) -> str:

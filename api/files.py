@@ -110,7 +110,10 @@ def list_files(
 @router.get(FILE)
 def retrieve_file(served: Served, caller: Authenticated, file_id: str) -> FileObject:
     """One file."""
-    return _shown(inputs.find_file(served, caller, "file_id", file_id))
+    file = inputs.find_file(served, caller, "file_id", file_id)
+    with served.database.transaction(caller.tenant_id) as connection:
+        served.retrievals.note(connection, caller.tenant_id, file_id, file.created_at)
+    return _shown(file)
 
 
 @router.delete(FILE)

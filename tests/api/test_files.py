@@ -176,6 +176,21 @@ def test_the_same_upload_sent_again_is_one_file(http: TestClient) -> None:
     assert len(http.get("/v1/files").json()["data"]) == 1
 
 
+def test_a_counted_retry_is_one_file_and_two_deliberate_uploads_are_two(http: TestClient) -> None:
+    def send(count: int) -> str:
+        parts: list[Any] = [("purpose", (None, "batch")), ("file", ("a.jsonl", LINES))]
+        answer = http.post("/v1/files", files=parts, headers={"x-stainless-retry-count": str(count)})
+        file_id: str = answer.json()["id"]
+        return file_id
+
+    first = send(0)
+    assert send(1) == first
+    second = send(0)
+    assert second != first
+    assert http.get(f"/v1/files/{second}").status_code == 200
+    assert send(1) not in {first, second}, "the second was seen, so nobody retries it"
+
+
 def test_an_uploaded_picture_becomes_the_first_frame(client: OpenAI, object_store: ObjectStore, tenant: Tenant) -> None:
     made = upload(client, media.picture("WEBP"))
     reference = {"input_reference": {"file_id": made.id}}
