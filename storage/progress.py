@@ -76,37 +76,48 @@ def follow_for_any_tenant(connection: Connection, known: Mapping[UUID, int]) -> 
 def ranks_for_any_tenant(connection: Connection, video_ids: Sequence[UUID], limit: int) -> Sequence[Rank]:
     """How many of their tenant's own videos a renderer takes before those of the videos that still wait.
 
-    Each is counted up to `limit`, along the index of claimable videos.
+    Every queue of a tenant is walked once, up to `limit`, along the index of claimable videos.
     """
     asked = (
         sa.func.unnest(sa.literal(list(video_ids), ARRAY(sa.Uuid)))
         .table_valued(sa.column("id", sa.Uuid))
         .render_derived("asked")
     )
-    other = videos.alias("other")
-    first = sa.or_(
-        other.c.priority > videos.c.priority,
-        sa.and_(other.c.priority == videos.c.priority, other.c.id < videos.c.id),
+    waiting = (
+        sa.select(videos.c.id, videos.c.tenant_id, videos.c.pool)
+        .join_from(asked, videos, videos.c.id == asked.c.id)
+        .where(videos.c.state.in_([State.RECEIVED, State.QUEUED]))
+        .cte("waiting")
     )
-    some = (
-        sa.select(sa.literal(1))
-        .where(
-            other.c.queue.in_([videos.c.pool, Stage.SCREEN.value]),
-            other.c.tenant_id == videos.c.tenant_id,
-            sa.text(CLAIMABLE),  # unqualified, so it is about the others
-            other.c.pool == videos.c.pool,
-            first,
-        )
-        .limit(limit)
-        .correlate(videos)
-        .subquery()
+    lines = sa.select(waiting.c.tenant_id, waiting.c.pool).distinct().subquery("lines")
+    both = sa.union_all(*(_front(lines, queue, limit) for queue in (lines.c.pool, sa.literal(Stage.SCREEN.value))))
+    front = both.lateral("front")
+    place = sa.func.row_number().over(
+        partition_by=[lines.c.tenant_id, lines.c.pool], order_by=[front.c.priority.desc(), front.c.id]
     )
-    ahead = sa.select(sa.func.count()).select_from(some).scalar_subquery()
-    query = sa.select(videos.c.id, videos.c.tenant_id, videos.c.pool, ahead.label("own")).where(
-        videos.c.state.in_([State.RECEIVED, State.SCREENING, State.QUEUED])
-    )
-    rows = connection.execute(query.join_from(asked, videos, videos.c.id == asked.c.id))
+    ranked = sa.select(front.c.id, place.label("place")).select_from(lines.join(front, sa.true())).subquery("ranked")
+    own = sa.func.coalesce(sa.func.least(ranked.c.place - 1, limit), limit)
+    query = sa.select(waiting.c.id, waiting.c.tenant_id, waiting.c.pool, own.label("own"))
+    rows = connection.execute(query.outerjoin_from(waiting, ranked, ranked.c.id == waiting.c.id))
     return [Rank(*row) for row in rows]
+
+
+def _front(lines: sa.Subquery, queue: sa.ColumnElement[str], limit: int) -> sa.Select[Any]:
+    """The tenant's own videos at the head of a queue, on their way to the pool."""
+    other = videos.alias("other")
+    head = (
+        sa.select(other.c.id, other.c.priority)
+        .where(
+            other.c.queue == queue,
+            other.c.tenant_id == lines.c.tenant_id,
+            sa.text(CLAIMABLE.replace("state", "other.state")),
+            other.c.pool == lines.c.pool,
+        )
+        .order_by(other.c.priority.desc(), other.c.id)
+        .limit(limit)
+        .correlate(lines)
+    )
+    return sa.select(head.subquery())
 
 
 def living_keys_for_any_tenant(connection: Connection, key_ids: Collection[UUID]) -> frozenset[UUID]:

@@ -58,6 +58,24 @@ def test_a_video_that_was_retrieved_answers_no_retry(send: Callable[..., Any], h
     assert retry.json()["id"] != first
 
 
+def test_only_the_first_look_at_a_video_is_written_down(send: Callable[..., Any], http: TestClient) -> None:
+    first = send({"prompt": "a ball"}).json()["id"]
+    written: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "UPDATE submissions" in statement:
+            written.append(statement)
+
+    engine = http.app.state.services.database.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        for _ in range(3):
+            assert http.get(f"/v1/videos/{first}").status_code == 200
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    assert len(written) == 1
+
+
 def test_a_list_retrieves_nothing(send: Callable[..., Any], http: TestClient) -> None:
     first = send({"prompt": "a ball"}).json()["id"]
     assert http.get("/v1/videos").json()["data"][0]["id"] == first
