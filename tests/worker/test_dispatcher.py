@@ -17,7 +17,7 @@ from storage import idempotency, outputs, videos, workers
 from storage.database import Database
 from storage.hints import Bell, Ringer, broker
 from storage.objects import ObjectStore
-from storage.tables import idempotency_keys, objects, submissions
+from storage.tables import idempotency_keys, objects, submissions, webhook_messages
 from storage.tables import videos as table
 from storage.tables import workers as worker_rows
 from tests.fixtures.videos import QUEUES, World
@@ -230,3 +230,15 @@ def test_many_wishes_become_few_hints(bell: Bell) -> None:
     time.sleep(0.3)
     ringer.stop()
     assert 1 <= (bell.length("screen") or 0) < 50
+
+
+def test_webhook_messages_older_than_their_log_are_dropped(dispatcher: Dispatcher, world: World) -> None:
+    tenant = world.tenant()
+    old, new = (new_id(int((time.time() - days * 86_400) * 1e9)) for days in (31, 29))
+    with world.database.transaction(tenant) as connection:
+        for message in (old, new):
+            values = {"id": message, "tenant_id": tenant, "type": "batch.failed", "body": b"{}"}
+            connection.execute(sa.insert(webhook_messages).values(values))
+    dispatcher.forget_deliveries()
+    with world.database.transaction(tenant) as connection:
+        assert connection.scalars(sa.select(webhook_messages.c.id)).all() == [new]
