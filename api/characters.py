@@ -131,7 +131,7 @@ def _clip(served: Services, caller: Caller, values: dict[str, Any]) -> Clip:
     """The clip, made anew. Raises InvalidRequest, NotFound, Unavailable."""
     match values["video"]:
         case {"id": str(video_id), **rest} if not rest:
-            return inputs.clean_clip(served, _result(served, caller, video_id), "video", MOST_SECONDS)
+            return inputs.clean_clip(served, caller, _result(served, caller, video_id), "video", MOST_SECONDS)
         case reference:
             return inputs.clip(served, caller, "video", reference, MOST_SECONDS)
 

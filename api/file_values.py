@@ -12,6 +12,7 @@ from api.services import Services
 from domain.errors import InvalidRequest
 from moderation.media.sniffing import looks_like_a_clip
 from storage.files import NewFile
+from storage.keys import Caller
 
 NAME_LIMIT = 255
 LEAST_SECONDS, MOST_SECONDS = 3_600, 2_592_000  # that `expires_after` may say
@@ -48,22 +49,22 @@ BODY: dict[str, Any] = {
 }
 
 
-def prepared(served: Services, values: dict[str, Any]) -> tuple[NewFile, bytes]:
+def prepared(served: Services, caller: Caller, values: dict[str, Any]) -> tuple[NewFile, bytes]:
     """What is to be kept. Raises InvalidRequest, Unavailable."""
     for name in values:
         if name not in {"file", "purpose", "expires_after"}:
             unknown(name)
     upload, purpose = _upload(values), _purpose(values)
     lives = _lives_seconds(values.get("expires_after"))
-    return _of_batch(served, upload, lives) if purpose == "batch" else _of_vision(served, upload, lives)
+    return _of_batch(served, upload, lives) if purpose == "batch" else _of_vision(served, caller, upload, lives)
 
 
-def _of_vision(served: Services, upload: Upload, lives: int | None) -> tuple[NewFile, bytes]:
+def _of_vision(served: Services, caller: Caller, upload: Upload, lives: int | None) -> tuple[NewFile, bytes]:
     if looks_like_a_clip(upload.content):
-        clip = inputs.clean_clip(served, upload.content, "file", served.settings.clip_seconds)
+        clip = inputs.clean_clip(served, caller, upload.content, "file", served.settings.clip_seconds)
         kind, facts, content = "video/mp4", clip.facts, clip.mp4
     else:
-        picture = inputs.clean(served, upload.content, "file")
+        picture = inputs.clean(served, caller, upload.content, "file")
         kind, facts, content = "image/png", {"width": picture.width, "height": picture.height}, picture.png
     new = NewFile(purpose="vision", filename=_label(upload), content_type=kind, facts=facts, lives_seconds=lives)
     return new, content

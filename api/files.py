@@ -68,7 +68,7 @@ def create_file(
     attempt = idempotency.attempt(retry, caller, values)
     made = attempt.recall(served)
     if made is None:
-        new, content = file_values.prepared(served, values)
+        new, content = file_values.prepared(served, caller, values)
         quota = served.settings.files_quota_bytes
         key = files.key(caller.tenant_id, new)
         put(served, caller, key, content, new.content_type)

@@ -12,7 +12,6 @@ from api.services import Services
 from domain import ids
 from domain.errors import InvalidRequest, NotFound
 from domain.video import Size
-from moderation.media import decoder
 from moderation.media.decoder import Picture, Unreadable
 from moderation.media.limits import MOST_CLIP_PIXELS, MOST_PICTURE_PIXELS, SLACK_SECONDS, SMALLEST_EDGE, Reason
 from storage import files, outputs
@@ -62,9 +61,10 @@ def picture(served: Services, caller: Caller, param: str, reference: Any, size: 
         case FileId():
             return _stored_picture(served, caller, param, source, size)
         case Link():
-            return clean(served, served.fetcher.picture(caller.tenant_id, param, source.url), param, size).png
+            content = served.fetcher.picture(caller.tenant_id, param, source.url)
+            return clean(served, caller, content, param, size).png
         case bytes():
-            return clean(served, source, param, size).png
+            return clean(served, caller, source, param, size).png
 
 
 def clip(served: Services, caller: Caller, param: str, reference: Any, most_seconds: float | None = None) -> Clip:
@@ -76,7 +76,7 @@ def clip(served: Services, caller: Caller, param: str, reference: Any, most_seco
     most_seconds = served.settings.clip_seconds if most_seconds is None else most_seconds
     if isinstance(source, FileId):
         return _stored_clip(served, caller, param, source, most_seconds)
-    return clean_clip(served, source, param, most_seconds)
+    return clean_clip(served, caller, source, param, most_seconds)
 
 
 def store(served: Services, tenant_id: UUID, video_id: UUID, name: str, content: bytes) -> str:
@@ -93,9 +93,10 @@ def store(served: Services, tenant_id: UUID, video_id: UUID, name: str, content:
     return key
 
 
-def clean(served: Services, content: bytes, param: str, size: Size | None = None) -> Picture:
+def clean(served: Services, caller: Caller, content: bytes, param: str, size: Size | None = None) -> Picture:
     """The picture made anew from its pixels. Raises InvalidRequest, Unavailable."""
-    made = served.decoder.picture(content, None if size is None else (size.width, size.height))
+    exactly = None if size is None else (size.width, size.height)
+    made = served.decoding.picture(caller.tenant_id, content, exactly)
     if isinstance(made, Picture):
         return made
     if made.reason is Reason.MISMATCH:
@@ -103,9 +104,9 @@ def clean(served: Services, content: bytes, param: str, size: Size | None = None
     raise InvalidRequest(_PICTURE.get(made.reason, _PICTURE[Reason.UNREADABLE]), param=param)
 
 
-def clean_clip(served: Services, content: bytes, param: str, most_seconds: float) -> Clip:
+def clean_clip(served: Services, caller: Caller, content: bytes, param: str, most_seconds: float) -> Clip:
     """The clip made anew from its pictures. Raises InvalidRequest, Unavailable."""
-    made = served.decoder.clip(content, decoder.clip_limits(most_seconds))
+    made = served.decoding.clip(caller.tenant_id, content, most_seconds)
     if isinstance(made, Unreadable):
         message = _CLIP.get(made.reason, _CLIP[Reason.UNREADABLE]).format(seconds=f"{most_seconds:g}")
         raise InvalidRequest(message, param=param)

@@ -10,6 +10,7 @@ from typing import Self
 from api import callers
 from api.board import Board
 from api.callers import KeyRing, Scribe
+from api.decoding import Decoding
 from api.estimates import Estimates
 from api.fetching import Fetcher
 from api.gate import PATIENCE, Gate
@@ -20,7 +21,6 @@ from api.retrievals import Retrievals
 from api.streams import Streams
 from domain import catalogue
 from domain.catalogue import Catalogue
-from moderation.media.decoder import Decoder
 from runtime.settings import Settings
 from storage import hints
 from storage.admin_keys import AdminKey
@@ -55,7 +55,7 @@ class Services:
     retrievals: Retrievals
     streams: Streams
     limiter: Limiter
-    decoder: Decoder
+    decoding: Decoding
     fetcher: Fetcher
     metrics: Metrics
 
@@ -98,7 +98,7 @@ class Services:
             retrievals=Retrievals(),
             streams=Streams(database, estimates),
             limiter=Limiter(settings.redis_url),
-            decoder=Decoder(),
+            decoding=Decoding(),
             fetcher=Fetcher(allow_loopback=settings.webhook_allow_loopback),
             metrics=metrics,
         )
@@ -106,7 +106,7 @@ class Services:
     def close(self) -> None:
         """Lets threads end and closes connections."""
         self.streams.close()
-        self.decoder.close()
+        self.decoding.close()
         self.ringer.stop()
         self.limiter.close()
         self.scribe.stop()

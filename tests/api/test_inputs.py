@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from openai import BadRequestError, OpenAI, RateLimitError
 from PIL import Image
 
-from api import fetching, references
+from api import references
 from api.app import create_app
-from api.fetching import OF_A_TENANT, Fetcher
+from api.fetching import ROOM, Fetcher
 from domain import ids
 from domain.errors import InvalidRequest, Unavailable
 from domain.ledger import Meter
@@ -179,9 +179,8 @@ def test_no_url_leads_back_to_this_machine(client: OpenAI, url: str) -> None:
         assert trap.connections == 0
 
 
-def test_a_tenant_with_slow_hosts_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 0.1)
-    fetcher = Fetcher(allow_loopback=True)
+def test_a_tenant_with_slow_hosts_leaves_room_for_others() -> None:
+    fetcher = Fetcher(allow_loopback=True, room=replace(ROOM, patience_seconds=0.1))
     slow, other = ids.new_id(), ids.new_id()
     release = threading.Event()
 
@@ -191,9 +190,9 @@ def test_a_tenant_with_slow_hosts_leaves_room_for_others(monkeypatch: pytest.Mon
 
     with raw_server(stall) as there, receiver((200, {"content-type": "image/png"}, b"pixels")) as host:
         url = f"http://127.0.0.1:{there.port}/"
-        with ThreadPoolExecutor(OF_A_TENANT) as threads:
-            waiting = [threads.submit(fetcher.picture, slow, "mask", url) for _ in range(OF_A_TENANT)]
-            while there.accepted < OF_A_TENANT:
+        with ThreadPoolExecutor(ROOM.of_a_tenant) as threads:
+            waiting = [threads.submit(fetcher.picture, slow, "mask", url) for _ in range(ROOM.of_a_tenant)]
+            while there.accepted < ROOM.of_a_tenant:
                 time.sleep(0.01)
             with pytest.raises(Unavailable, match="Too many pictures"):
                 fetcher.picture(slow, "mask", host.url())
@@ -223,7 +222,7 @@ def test_a_burst_of_pictures_waits_its_turn_within_bounds() -> None:
 
     with raw_server(answer) as there, ThreadPoolExecutor(10) as threads:
         sent = [threads.submit(fetch) for _ in range(10)]
-        while sum(each.done() for each in sent) < 4 or there.accepted < OF_A_TENANT:
+        while sum(each.done() for each in sent) < 4 or there.accepted < ROOM.of_a_tenant:
             time.sleep(0.01)
         release.set()
         outcomes = [each.result() for each in sent]
