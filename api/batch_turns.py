@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from api import batch_files, batch_input, errors, videos
@@ -18,7 +19,7 @@ from api.batch_worker import Lost, Worker
 from api.errors import InvalidApiKey
 from api.services import Services
 from api.submission import Errand, submit
-from domain.batches import PRIORITY, Fault, LineState, Status
+from domain.batches import PRIORITY, Fault, Line, LineState, Status
 from domain.errors import Failure, NotFound, QuotaExceeded, RateLimited, Unavailable
 from domain.lifecycle import ACTIVE
 from runtime import logs
@@ -34,6 +35,7 @@ from storage.outages import OUTAGES
 log = logging.getLogger(__name__)
 
 LINES_A_TURN = 20
+MARGIN_SECONDS = 600  # beyond the window, so that it is the batch that ends its videos
 _OVER = Refused((Fault("batch_expired", "The input file could not be read before the completion window expired."),))
 QUOTA_SECONDS = 10.0  # between two tries of a line that the tenant's limits hold up
 
@@ -63,7 +65,7 @@ def _begin(worker: Worker) -> float:
     return 0.0
 
 
-def _lines(worker: Worker) -> tuple[Any, ...] | Refused:
+def _lines(worker: Worker) -> tuple[Line, ...] | Refused:
     try:
         content = batch_files.read(worker.served, worker.batch)
     except NotFound:
@@ -120,7 +122,8 @@ def _create(worker: Worker, most: int) -> bool:
 
 
 def _submit(worker: Worker, caller: Caller, line: Waiting) -> bool:
-    errand = Errand(PRIORITY, worker.served.settings.queue_timeout_seconds, partial(_note, worker, line))
+    rest = worker.batch.expires_at - datetime.now(UTC)  # behind all others, it may wait as long as its batch
+    errand = Errand(PRIORITY, math.ceil(rest.total_seconds()) + MARGIN_SECONDS, partial(_note, worker, line))
     try:
         submit(worker.served, caller, line.body, errand=errand)
     except (QuotaExceeded, RateLimited, Unavailable) as delay:

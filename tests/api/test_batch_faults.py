@@ -104,7 +104,14 @@ def place(stack: RunningStack, template: str, settings: Settings, object_store: 
         tenant_id = world.tenant("batches", render_cap=100)
         with database.transaction_for_any_tenant() as connection:
             keys.issue_for_any_tenant(connection, tenant_id, "test", b"pepper", "1")
-        quick = replace(settings, database_url=Secret(url), lease_seconds=1.0, beat_seconds=0.5, batch_videos=1000)
+        quick = replace(
+            settings,
+            database_url=Secret(url),
+            lease_seconds=1.0,
+            beat_seconds=0.5,
+            batch_videos=1000,
+            queue_timeout_seconds=600,
+        )
         yield Place(quick, world, object_store, tenant_id)
         database.close()
 
@@ -220,6 +227,10 @@ def test_lines_beyond_the_quota_wait_until_there_is_room(
     finally:
         runner.stop()
     assert place.scalar("SELECT max(priority) FROM videos") == PRIORITY
+    beyond = "extract(epoch FROM queue_deadline - (SELECT expires_at FROM batches))"
+    assert place.scalar(f"SELECT count(*) FROM videos WHERE abs({beyond} - 600) < 60") == 5, (
+        "until the window ends, however soon others give up"
+    )
 
 
 def test_an_unforeseen_failure_of_a_line_is_its_own(
