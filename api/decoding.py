@@ -7,8 +7,9 @@ from uuid import UUID
 from api.turns import Room, Turns
 from moderation.media.decoder import CLIP_PLACES, PLACES, Clip, Decoder, Picture, Unreadable, clip_limits
 
-PICTURES = Room(PLACES, PLACES - 1, waiting=8, patience_seconds=2.0)
-CLIPS = Room(CLIP_PLACES, CLIP_PLACES - 1, waiting=2, patience_seconds=5.0)
+# With those of `api.fetching`, all places and all who wait are fewer than the threads of a process.
+PICTURES = Room(PLACES, PLACES - 1, waiting=4, patience_seconds=2.0)
+CLIPS = Room(CLIP_PLACES, CLIP_PLACES - 1, waiting=1, patience_seconds=5.0)
 _BUSY = "Too many files are being decoded at the moment."
 
 

@@ -9,7 +9,7 @@ from domain.deliveries import ErrorClass
 from domain.errors import InvalidRequest
 from runtime.egress import TOO_LARGE, WRONG_KIND, Egress, Unfetched
 
-ROOM = Room(places=6, of_a_tenant=2, waiting=4, patience_seconds=2.0)
+ROOM = Room(places=6, of_a_tenant=2, waiting=2, patience_seconds=2.0)
 TOTAL_SECONDS = 10.0
 MOST_BYTES = 20 * 1024 * 1024
 # What object stores call a file whose type nobody told them is looked into, too.

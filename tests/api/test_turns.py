@@ -7,15 +7,23 @@ from contextlib import ExitStack
 
 import pytest
 
+from api.decoding import CLIPS, PICTURES
+from api.fetching import ROOM
 from api.turns import Room, Turns
 from domain import ids
 from domain.errors import Unavailable
+from storage.database import POOL_SIZE
 
 MINE, YOURS = ids.new_id(), ids.new_id()
 
 
 def turns(waiting: int = 4, patience_seconds: float = 0.1) -> Turns:
     return Turns(Room(3, 2, waiting, patience_seconds), "Busy.")
+
+
+def test_slow_work_leaves_threads_for_everything_else() -> None:
+    held = sum(room.places + room.waiting for room in (ROOM, PICTURES, CLIPS))
+    assert held < POOL_SIZE
 
 
 def test_one_tenant_leaves_a_place_to_others() -> None:
