@@ -44,33 +44,19 @@ class Counted:
 
 def lock_key(connection: Connection, tenant_id: UUID, key: str) -> bool:
     """Keep the key until commit. False while another transaction has it."""
-    lock = sa.func.pg_try_advisory_xact_lock(_number(f"kinema key {tenant_id} {key}"))
-    return bool(connection.scalar(sa.select(lock)))
+    return bool(connection.scalar(_TRY_LOCK, {"name": f"kinema key {tenant_id} {key}"}))
 
 
 def find_key(connection: Connection, tenant_id: UUID, key: str) -> Named | None:
     """What the key stands for; None if it is new, or was forgotten."""
-    row = connection.execute(
-        sa.select(idempotency_keys.c.fingerprint, idempotency_keys.c.resource).where(
-            idempotency_keys.c.tenant_id == tenant_id,
-            idempotency_keys.c.key == key,
-            idempotency_keys.c.expires_at > NOW,
-        )
-    ).one_or_none()
+    row = connection.execute(_FIND_KEY, {"of": tenant_id, "name": key}).one_or_none()
     return None if row is None else Named(row.fingerprint, row.resource)
 
 
 def remember_key(connection: Connection, tenant_id: UUID, key: str, named: Named) -> None:
     """Let the key stand for the resource from now on. The caller holds its lock."""
-    values = {
-        "fingerprint": named.fingerprint,
-        "resource": named.resource,
-        "created_at": NOW,
-        "expires_at": NOW + KEY_TIME,
-    }
-    row = insert(idempotency_keys).values(tenant_id=tenant_id, key=key, **values)
-    # What may be there is past its time and not swept yet.
-    connection.execute(row.on_conflict_do_update(index_elements=["tenant_id", "key"], set_=values))
+    values = {"tenant_id": tenant_id, "key": key, "fingerprint": named.fingerprint, "resource": named.resource}
+    connection.execute(_REMEMBER_KEY, values)
 
 
 def lock_alike(connection: Connection, tenant_id: UUID, request: Counted) -> None:
@@ -128,12 +114,19 @@ def drop_old_for_any_tenant(connection: Connection, limit: int) -> None:
     connection.execute(sa.delete(submissions).where(rows.in_(old.limit(limit).with_for_update(skip_locked=True))))
 
 
-def _number(name: str) -> sa.ColumnElement[int]:
-    return sa.func.hashtextextended(name, 0, type_=sa.BigInteger)
+# Built once, because every create runs some of them.
+
+
+def _naming() -> sa.Insert:
+    row = insert(idempotency_keys).values(created_at=NOW, expires_at=NOW + KEY_TIME)
+    # What may be there is past its time and not swept yet.
+    taken = ("fingerprint", "resource", "created_at", "expires_at")
+    return row.on_conflict_do_update(
+        index_elements=["tenant_id", "key"], set_={name: row.excluded[name] for name in taken}
+    )
 
 
 def _adoption() -> sa.Update:
-    """Built once: every create of a client that counts runs it."""
     count = sa.bindparam("count", type_=sa.SmallInteger)
     before = sa.bindparam("before", type_=sa.SmallInteger)
     counts, tenant = submissions.c.counts, sa.bindparam("of", type_=sa.Uuid)
@@ -161,7 +154,14 @@ def _adoption() -> sa.Update:
     )
 
 
+_FIND_KEY = sa.select(idempotency_keys.c.fingerprint, idempotency_keys.c.resource).where(
+    idempotency_keys.c.tenant_id == sa.bindparam("of"),
+    idempotency_keys.c.key == sa.bindparam("name"),
+    idempotency_keys.c.expires_at > NOW,
+)
+_REMEMBER_KEY = _naming()
 _ADOPT = _adoption()
 _INSERT = sa.insert(submissions)
+_TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _LOCK_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
