@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,8 +15,8 @@ from domain.administration import Actor
 from domain.errors import VIDEO_ERRORS, Conflict, NotFound
 from domain.ids import Kind, new_id, public
 from domain.lifecycle import ACTIVE, TERMINAL, State
-from domain.video import Request
-from storage import audit, held, inspection, videos, workers
+from domain.video import Plan, Request
+from storage import audit, held, inspection, outputs, videos, workers
 from storage.forgetting import forget
 from storage.inspection import Inspected
 from storage.lifecycle import Move, move
@@ -47,28 +49,42 @@ def delete_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID) 
     _note(connection, actor, "video.deleted", video, before={"state": video.state})
 
 
-def retry_for_any_tenant(connection: Connection, actor: Actor, video_id: UUID, queue_seconds: int) -> Inspected:
+def retry_for_any_tenant(
+    connection: Connection, actor: Actor, video_id: UUID, queue_seconds: int, *, copied: UUID | None = None
+) -> Inspected:
     """A new video of the same request and plan, in the name of the same key and at its owner's cost.
 
-    Raises NotFound; Conflict for one that is not finished, or that was made from uploads; QuotaExceeded.
+    `copied` is the new video's id where its inputs lie in the store already, under the same names as the old one's.
+    Raises NotFound; Conflict for one that is not finished, or that has inputs which are not copied; QuotaExceeded.
     """
-    found = the_video_for_any_tenant(connection, video_id, lock=True)
+    found = retriable_for_any_tenant(connection, video_id)
     video = found.video
-    if found.deleted_at is not None:
-        raise _not_found()
-    if video.state not in TERMINAL:
-        raise Conflict("The video is not finished.", code="video_not_finished")
-    if _has_inputs(video.request):
-        raise Conflict(
-            "What was uploaded for a video goes when it ends without a result, so it cannot be retried.",
-            code="inputs_gone",
-        )
-    made = _again(found, queue_seconds)
+    if copied is None and inputs_of(video):
+        raise Conflict("The video was made from uploads, which only the admin API can copy.", code="inputs_gone")
+    made = _again(found, queue_seconds, copied or new_id())
     videos.create(connection, video.tenant_id, made)
+    outputs.adopt_input(connection, video.tenant_id, made.id)
     connection.execute(sa.update(videos_table).where(videos_table.c.id == made.id).values(retry_of=video.id))
     new = the_video_for_any_tenant(connection, made.id)
     _note(connection, actor, "video.retried", new.video, after={"retry_of": public(Kind.VIDEO, video.id)})
     return new
+
+
+def retriable_for_any_tenant(connection: Connection, video_id: UUID) -> Inspected:
+    """A finished video whose row is locked. Raises NotFound, and Conflict for one that is not finished."""
+    found = the_video_for_any_tenant(connection, video_id, lock=True)
+    if found.deleted_at is not None:
+        raise _not_found()
+    if found.video.state not in TERMINAL:
+        raise Conflict("The video is not finished.", code="video_not_finished")
+    return found
+
+
+def inputs_of(video: Video) -> frozenset[str]:
+    """Keys of what was uploaded for the video, as its request and plan name them."""
+    prefix = outputs.input_key(video.tenant_id, video.id, "")
+    documents = json.dumps([video.request.to_json(), video.plan.to_json()], default=str)
+    return frozenset(re.findall(re.escape(prefix) + r"[\w.-]+", documents))
 
 
 def decide_for_any_tenant(
@@ -121,25 +137,24 @@ def end(connection: Connection, tenant_id: UUID, video: Video, *, announce: bool
         raise RuntimeError("a locked video changed its state")
 
 
-def _again(found: Inspected, queue_seconds: int) -> NewVideo:
+def _again(found: Inspected, queue_seconds: int, own_id: UUID) -> NewVideo:
     video = found.video
+    old, new = (outputs.input_key(video.tenant_id, each, "") for each in (video.id, own_id))
+
+    def moved(document: dict[str, Any]) -> dict[str, Any]:
+        return json.loads(json.dumps(document, default=str).replace(old, new))
+
     return NewVideo(
-        id=new_id(),
+        id=own_id,
         key_id=found.key_id,
-        request=video.request,
-        plan=video.plan,
+        request=Request.from_json(moved(video.request.to_json())),
+        plan=Plan.from_json(moved(video.plan.to_json())),
         pool=video.pool,
         price_micros=video.price_micros,
         estimate_ms=video.estimate_ms,
         queue_seconds=queue_seconds,
         priority=video.priority,
     )
-
-
-def _has_inputs(request: Request) -> bool:
-    pictures = (request.first_frame, request.last_frame, request.mask, request.source_clip)
-    shots = (shot.reference for shot in request.shots)
-    return bool(request.keyframes) or any(key is not None for key in (*pictures, *shots))
 
 
 def _not_found() -> NotFound:

@@ -92,6 +92,17 @@ def adopt_input(connection: Connection, tenant_id: UUID, video_id: UUID) -> None
     )
 
 
+def inputs(connection: Connection, tenant_id: UUID, video_id: UUID) -> frozenset[str]:
+    """Keys of the video's inputs that are not given to the sweeper."""
+    kept = sa.select(objects.c.key).where(
+        objects.c.tenant_id == tenant_id,
+        objects.c.video_id == video_id,
+        objects.c.purpose == "input",
+        objects.c.doomed_at.is_(None),
+    )
+    return frozenset(connection.scalars(kept))
+
+
 def abandon_inputs(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
     """The video will never exist: leave its inputs to the sweeper at once."""
     connection.execute(

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from openai import OpenAI
+from PIL import Image
 
 from domain.administration import Role
 from domain.ids import Kind, new_id, parse, public
 from domain.lifecycle import Stage, State
 from storage import workers
 from storage.database import Database
+from storage.objects import ObjectStore
 from storage.workers import Worker
 from tests.api.admin.conftest import Admin
 from tests.api.conftest import Tenant
@@ -123,6 +126,27 @@ def test_a_retry_is_a_new_video_of_the_same_request_and_owner(
     for stage in Stage:
         world.advance(stage)
     assert world.state(tenant.id, parse(Kind.VIDEO, new["id"])) is State.COMPLETED
+
+
+def test_a_retry_takes_copies_of_what_was_uploaded_as_long_as_it_is_kept(
+    admin: Admin, http: TestClient, database: Database, object_store: ObjectStore
+) -> None:
+    picture = BytesIO()
+    Image.new("RGB", (1280, 720), "red").save(picture, "PNG")
+    form = {"prompt": "a ball", "size": "1280x720"}
+    made = http.post("/v1/videos", data=form, files={"input_reference": picture.getvalue()})
+    assert made.status_code == 200, made.text
+    old = admin("GET", f"/videos/{made.json()['id']}")
+    world = World(database)
+    for stage in Stage:
+        world.advance(stage)
+    again = admin("POST", f"/videos/{old['id']}/retry")
+    new = admin("GET", f"/videos/{again['id']}")
+    keys = [each["plan"]["first_frame"] for each in (old, new)]
+    assert keys[1] == new["request"]["first_frame"] != keys[0]
+    assert object_store.read(keys[0]) == object_store.read(keys[1])
+    admin("POST", f"/videos/{new['id']}/cancel")
+    assert admin.refused("POST", f"/videos/{new['id']}/retry", 409)["code"] == "inputs_gone"
 
 
 def test_a_retry_beyond_the_owners_quota_is_refused_and_leaves_nothing(
