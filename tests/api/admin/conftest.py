@@ -1,4 +1,4 @@
-"""The API of `tests/api`, and admin keys of every role."""
+"""Admin keys of every role, for the API of `tests/api`."""
 
 from __future__ import annotations
 
@@ -11,36 +11,7 @@ from fastapi.testclient import TestClient
 from domain.administration import Actor, Role
 from storage import administration
 from storage.database import Database
-from tests.api.conftest import (
-    PEPPER,
-    app,
-    clean,
-    client,
-    client_of,
-    database_url,
-    http,
-    new_tenant,
-    owner_url,
-    redis_url,
-    running,
-    settings,
-    tenant,
-)
-
-__all__ = [
-    "app",
-    "clean",
-    "client",
-    "client_of",
-    "database_url",
-    "http",
-    "new_tenant",
-    "owner_url",
-    "redis_url",
-    "running",
-    "settings",
-    "tenant",
-]
+from tests.api.conftest import PEPPER
 
 
 @pytest.fixture
