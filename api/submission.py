@@ -77,23 +77,26 @@ def _remember(
 ) -> Submitted:
     """One transaction: the video with all that belongs to it, or nothing."""
     with served.database.transaction(caller.tenant_id) as connection:
+        stored: list[Video] = []
 
         def make() -> str:
-            return _store(connection, caller, new, errand)
+            stored.append(_store(connection, caller, new, errand))
+            return ids.public(ids.Kind.VIDEO, new.id)
 
         made = Made(make(), replayed=False) if attempt is None else attempt.once(connection, make)
-        if made.replayed:
-            outputs.abandon_inputs(connection, caller.tenant_id, new.id)
+        if stored:
+            return Submitted(stored[0], made)
+        outputs.abandon_inputs(connection, caller.tenant_id, new.id)
         return Submitted(_current(connection, caller, made), made)
 
 
-def _store(connection: Connection, caller: Caller, new: NewVideo, errand: Errand | None) -> str:
+def _store(connection: Connection, caller: Caller, new: NewVideo, errand: Errand | None) -> Video:
     if errand is not None:
         errand.note(connection, new.id)
-    videos.create(connection, caller.tenant_id, new)
+    video = videos.create(connection, caller.tenant_id, new)
     if new.plan.inputs:
         outputs.adopt_input(connection, caller.tenant_id, new.id)
-    return ids.public(ids.Kind.VIDEO, new.id)
+    return video
 
 
 def _current(connection: Connection, caller: Caller, made: Made) -> Video:

@@ -6,15 +6,21 @@ sees, and so that a pooler in transaction mode can sit in between. A connection 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = ["Connection", "Database"]  # entrances hold connections, and need not know whose they are
 
+FRESH_SECONDS = 1.0  # for which a connection need not be asked again whether it lives: a round trip less each time
+_USED = "used"
 POOL_SIZE = 20  # the same number as API threads: a thread never waits for a connection
 
 TENANT_ROLE = "kinema_tenant"
@@ -33,11 +39,12 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=5,
-            pool_pre_ping=True,
             # No server-side prepared statements: they do not survive a pooler, nor fit partial indexes.
             connect_args={"prepare_threshold": None, "connect_timeout": 5, **_UNREACHABLE},
             hide_parameters=True,  # prompts do not belong in logs
         )
+        event.listen(self.engine, "checkin", _note)
+        event.listen(self.engine, "checkout", self._look)
 
     @contextmanager
     def transaction(self, tenant_id: UUID) -> Generator[Connection]:
@@ -56,3 +63,16 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
+
+    def _look(self, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Ask a connection that has rested whether it lives; one just used has said so. A dead one is replaced."""
+        if time.monotonic() - record.info.get(_USED, 0.0) < FRESH_SECONDS:
+            return
+        try:
+            self.engine.dialect.do_ping(connection)
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
+
+
+def _note(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED] = time.monotonic()

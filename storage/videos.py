@@ -119,33 +119,31 @@ _COLUMNS = (
 MOST_ANCESTORS = 100
 
 
-def create(connection: Connection, tenant_id: UUID, new: NewVideo) -> None:
-    """Video, first event and hold, in the caller's transaction. Raises QuotaExceeded."""
-    connection.execute(
-        sa.insert(videos).values(
-            id=new.id,
-            tenant_id=tenant_id,
-            key_id=new.key_id,
-            model=new.request.model,
-            state=State.RECEIVED,
-            queue="screen",
-            pool=new.pool,
-            priority=new.priority,
-            event_seq=1,
-            request=new.request.to_json(),
-            plan=new.plan.to_json(),
-            price_micros=new.price_micros,
-            estimate_ms=new.estimate_ms,
-            operation=new.request.operation,
-            source_id=new.request.source,
-            queue_deadline=NOW + timedelta(seconds=new.queue_seconds),
-        )
+def create(connection: Connection, tenant_id: UUID, new: NewVideo) -> Video:
+    """Video and first event in one round trip, then the hold, in the caller's transaction. Raises QuotaExceeded."""
+    event = sa.insert(events).values(tenant_id=tenant_id, video_id=new.id, seq=1, type=State.RECEIVED, data={})
+    row = sa.insert(videos).values(
+        id=new.id,
+        tenant_id=tenant_id,
+        key_id=new.key_id,
+        model=new.request.model,
+        state=State.RECEIVED,
+        queue="screen",
+        pool=new.pool,
+        priority=new.priority,
+        event_seq=1,
+        request=new.request.to_json(),
+        plan=new.plan.to_json(),
+        price_micros=new.price_micros,
+        estimate_ms=new.estimate_ms,
+        operation=new.request.operation,
+        source_id=new.request.source,
+        queue_deadline=NOW + timedelta(seconds=new.queue_seconds),
     )
-    connection.execute(
-        sa.insert(events).values(tenant_id=tenant_id, video_id=new.id, seq=1, type=State.RECEIVED, data={})
-    )
+    stored = connection.execute(row.returning(*_COLUMNS).add_cte(event.cte("first_event"))).mappings().one()
     held = Amounts(new.price_micros, new.plan.seconds * 1000, new.estimate_ms)
     ledger.hold(connection, tenant_id, new.id, held, Account(new.key_id, new.plan.model, new.request.metadata))
+    return _video(stored)
 
 
 def find(connection: Connection, tenant_id: UUID, video_id: UUID, *, lock: bool = False) -> Video | None:
