@@ -137,7 +137,6 @@ def test_our_variables_are_settings_and_settings_can_be_passed_on() -> None:
     passed = {key for name in (*OURS, *ONE_SHOT) for key in service(name)["environment"] if key.startswith("KINEMA_")}
     known = {variable_of(name) for name in SETTINGS}
     fixed = {  # what is decided by the place where a process runs, or refused in production
-        "KINEMA_PROVENANCE_ROOT_FILE",
         "KINEMA_TESTCARD",
         "KINEMA_TESTCARD_STEP_SECONDS",
         "KINEMA_WEBHOOK_ALLOW_LOOPBACK",
@@ -159,7 +158,9 @@ def test_workers_cover_every_queue_of_the_code_and_of_models_toml() -> None:
 
 
 def test_only_the_publisher_sees_the_signing_key_and_only_migrations_the_owner() -> None:
-    assert [name for name in (*OURS, *ONE_SHOT) if service(name).get("secrets")] == ["io-worker"]
+    mounted = {name: service(name)["secrets"] for name in (*OURS, *ONE_SHOT) if service(name).get("secrets")}
+    assert set(mounted) == {"api", "io-worker"}
+    assert [each["source"] for each in mounted["api"]] == ["provenance_root"], "which is a certificate, and public"
     owners = [name for name in (*OURS, *ONE_SHOT) if "KINEMA_OWNER_DATABASE_URL" in service(name)["environment"]]
     assert owners == ["migrations"]
 
