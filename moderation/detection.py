@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import asdict
 
+from moderation.detector import READY
 from moderation.media.confinement import confine, die_with_parent
 from moderation.media.limits import MEBIBYTE, Limits
 from moderation.provenance import verify
@@ -23,6 +24,7 @@ def main(mime: str, trust_root_pem: str) -> None:
     root = trust_root_pem or None
     verify(b"", mime, root)
     confine(LIMITS)
+    os.write(1, READY)  # what ends this process from now on is the file's doing
     with os.fdopen(0, "rb", closefd=False) as file:
         found = verify(file.read(), mime, root)
     os.write(1, json.dumps(asdict(found)).encode())

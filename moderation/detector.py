@@ -6,15 +6,20 @@ The parser is native code and the file anybody's: what kills the child is an ans
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from domain.errors import Unavailable
 from moderation.verification import Verification
 
+log = logging.getLogger(__name__)
+
+READY = b"\n"  # the child's first word, once it is confined
 WALL_SECONDS = 10.0
 TEXT_LIMIT = 512  # characters of any one text that the file brings
 LIST_LIMIT = 32
@@ -29,28 +34,36 @@ def kind_of(content: bytes) -> str | None:
 
 
 def detect(content: bytes, mime: str, trust_root_pem: str | None) -> Verification:
-    """What the file says and whether it holds. One that breaks the parser or its limits is invalid."""
+    """What the file says and whether it holds. One that breaks the parser or its limits is invalid.
+
+    Raises Unavailable if the child could not begin: that is no answer about the file.
+    """
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.seek(0)
-        command = [sys.executable, "-m", "moderation.detection", mime, trust_root_pem or ""]
-        # None of our environment: it holds secrets.
-        environment = {"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+        told = _run([sys.executable, "-m", "moderation.detection", mime, trust_root_pem or ""], file)
+    if not told.startswith(READY):
+        log.error("the child that verifies files does not start")
+        raise Unavailable("Files cannot be verified at the moment. Please try again shortly.")
+    try:
+        found: dict[str, Any] = json.loads(told)
+    except ValueError:
+        return Verification("invalid", ("kinema.unreadable",))
+    return Verification(**{name: _bounded(value) for name, value in found.items()})
+
+
+def _run(command: list[str], file: IO[bytes]) -> bytes:
+    """What the child has said when it ended, or when its time was over."""
+    # None of our environment: it holds secrets.
+    environment = {"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(
+        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
+    ) as child:
         try:
-            child = subprocess.run(
-                command,
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                timeout=WALL_SECONDS,
-                check=True,
-            )
-            told: dict[str, Any] = json.loads(child.stdout)
-        except (subprocess.SubprocessError, ValueError):
-            return Verification("invalid", ("kinema.unreadable",))
-    return Verification(**{name: _bounded(value) for name, value in told.items()})
+            return child.communicate(timeout=WALL_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.communicate()[0]
 
 
 def _bounded(value: Any) -> Any:

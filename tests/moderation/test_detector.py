@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from domain.errors import Unavailable
 from engines.encode import Drafts
+from moderation import detector
 from moderation.detector import TEXT_LIMIT, detect, kind_of
 from moderation.provenance import Notary, SignedFile, verify
 from tests.moderation.test_provenance import KINDS, MIMES, authority, drafts, facts, notary, signed_drafts
@@ -77,11 +80,29 @@ def test_other_kinds_of_files_are_not_taken(content: bytes) -> None:
     assert kind_of(content) is None
 
 
-def test_a_child_that_is_too_slow_is_given_up(
+def test_a_child_that_does_not_begin_is_no_answer_about_the_file(
     signed_drafts: dict[str, SignedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moderation.detector.WALL_SECONDS", 0.001)
-    found = detect(signed_drafts["thumbnail"].path.read_bytes(), "image/webp", None)
+    content = signed_drafts["thumbnail"].path.read_bytes()
+    with monkeypatch.context() as slow:
+        slow.setattr(detector, "WALL_SECONDS", 0.001)
+        with pytest.raises(Unavailable):
+            detect(content, "image/webp", None)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(Unavailable):
+            detect(content, "image/webp", None)
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os.abort()", "bytearray(2 ** 40)", "time.sleep(60)"])
+def test_whatever_the_file_does_to_the_child_is_an_answer_about_the_file(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = f"import os, time; os.write(1, {detector.READY!r}); {end}"
+    real = detector._run
+    monkeypatch.setattr(detector, "_run", lambda _, file: real([sys.executable, "-c", program], file))
+    monkeypatch.setattr(detector, "WALL_SECONDS", 3.0)
+    found = detect(b"\xff\xd8\xff", "image/jpeg", None)
     assert (found.state, found.problems) == ("invalid", ("kinema.unreadable",))
 
 
