@@ -76,6 +76,11 @@ def up(arguments: list[str]) -> int:
     return hand_over("-m", "cli.main", "up", *arguments)
 
 
+def bench(arguments: list[str]) -> int:
+    """Hands over to the benchmark."""
+    return hand_over("-m", "cli.bench", *arguments)
+
+
 def test(arguments: list[str]) -> int:
     """Hands over to pytest: everything but the slow tier, `--fast` without journeys, `--slow` the slow tier alone."""
     parser = argparse.ArgumentParser(prog="dev.py test", description="All else goes to pytest.")
@@ -156,6 +161,7 @@ COMMANDS = {
     "demo": (demo, "start everything, render a prompt, save kinema-demo.mp4 (--exit: then stop)"),
     "up": (up, "start everything on this machine and keep it running; data in .kinema/"),
     "test": (test, "the tests on real servers (--fast: a few minutes; --slow: chaos, soak, browsers)"),
+    "bench": (bench, "what requests cost, as ratios to one that does nothing; two minutes"),
     "check": (check, "formatting, lint, types, import contract, documents"),
     "types": (types, "only the types"),
     "install": (only_install, "make or refresh .venv"),

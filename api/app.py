@@ -35,6 +35,7 @@ from api.admin import router as administration
 from api.batch_runner import BatchRunner
 from api.metrics import Metrics
 from api.services import Services
+from api.statuses import Documented
 from api.tracking import Tracking
 from runtime import logs
 from runtime.settings import Settings
@@ -48,7 +49,7 @@ IDLE_SECONDS = 75
 def create_app(settings: Settings) -> FastAPI:
     """Everything that one API process serves."""
     metrics = Metrics()
-    app = FastAPI(
+    app = Documented(
         title="Kinema",
         description="Text to video, in the words of the OpenAI Videos API.",
         lifespan=partial(_lifespan, settings=settings, metrics=metrics),

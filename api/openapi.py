@@ -37,12 +37,13 @@ def _object(operation: Operation, *, form: bool) -> dict[str, Any]:
     }
     names = {name: [name, *(alias for alias, meant in aliases.items() if meant == name)] for name in taken}
     needed = [names[name] for name, parameter in taken.items() if parameter.required]
+    either = [{"anyOf": [{"required": [name]} for name in each]} for each in needed if len(each) > 1]
     return {
         "type": "object",
         "properties": {**properties, **described},
         "required": [each[0] for each in needed if len(each) == 1],
-        "allOf": [{"anyOf": [{"required": [name]} for name in each]} for each in needed if len(each) > 1],
         "additionalProperties": False,
+        **({"allOf": either} if either else {}),  # an empty one is not allowed
     }
 
 
