@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from domain.ratelimit import MINUTE, Rule, Window, standing
 
+# The previous count is gone when the current one takes its place.
 WINDOWS = st.builds(
-    Window,
-    previous=st.integers(0, 50),
-    previous_seconds=st.floats(0, 60),
-    current=st.integers(0, 50),
-    current_seconds=st.floats(60.01, 120),
+    lambda previous, current, seconds: Window(previous, seconds, current, seconds + MINUTE),
+    st.integers(0, 50),
+    st.integers(0, 50),
+    st.floats(0.01, 60),
 )
 
 
