@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from domain.errors import InvalidRequest
 IN_MEMORY_BYTES = 1 << 20  # of one body; the rest lies on disk until a thread reads it
 PATIENCE_SECONDS = 120.0
 MOST_JSON_MARKS = 100_000  # 25 ms to parse; the 11 million of a full body would block the process for 8 s
+MOST_DEPTH = 64  # what is stored must be read again: parsers and writers of JSON bear a thousand levels, not all alike
 _TOO_MANY = f"has too many elements: it may contain '[', '{{' and ',' at most {MOST_JSON_MARKS} times."
 
 
@@ -78,7 +80,9 @@ def parse(raw: bytes, *, nulls: bool = False) -> dict[str, Any]:
     if _marks(raw) > MOST_JSON_MARKS:
         raise InvalidRequest(f"The JSON body of your request {_TOO_MANY}")
     try:
-        values = json.loads(raw, parse_constant=_refuse_constant)
+        values = _load(raw)
+    except _Unfit as unfit:
+        raise InvalidRequest(f"The JSON body of your request {unfit}") from None
     except (ValueError, RecursionError):
         raise InvalidRequest("We could not parse the JSON body of your request.") from None
     if not isinstance(values, dict):
@@ -102,8 +106,34 @@ def _marks(raw: bytes) -> int:
     return sum(map(raw.count, (b"[", b"{", b",")))
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+class _Unfit(ValueError):
+    """JSON that is well formed, and yet cannot be stored; the text goes on after its name."""
+
+
+def _load(raw: bytes | str) -> Any:
+    """Its value. Raises _Unfit, ValueError, RecursionError."""
+    value = json.loads(raw, parse_constant=_refuse_number, parse_float=_number)
+    layer, depth = [value], 0
+    while layer := [part for each in layer for part in _parts(each)]:
+        depth += 1
+        if depth > MOST_DEPTH:
+            raise _Unfit(f"is nested too deeply: at most {MOST_DEPTH} levels are accepted.")
+    return value
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(cast("dict[str, Any]", value).values())
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_number(text)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise _Unfit(f"contains a number that is not finite: {text[:32]}.")
 
 
 def _structured(name: str, value: Any) -> Any:
@@ -112,7 +142,9 @@ def _structured(name: str, value: Any) -> Any:
     if _marks(value.encode()) > MOST_JSON_MARKS:
         raise InvalidRequest(f"'{name}' {_TOO_MANY}", param=name)
     try:
-        return json.loads(value, parse_constant=_refuse_constant)
+        return _load(value)
+    except _Unfit as unfit:
+        raise InvalidRequest(f"'{name}' {unfit}", param=name) from None
     except (ValueError, RecursionError):
         raise InvalidRequest(f"'{name}' is not valid JSON.", param=name) from None
 

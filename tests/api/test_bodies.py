@@ -66,6 +66,31 @@ def test_a_body_that_is_no_clean_json_object_is_refused(body: bytes) -> None:
     f"{refused.value.param}".encode()  # the answer itself can be written
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9.9e308"])
+def test_a_number_that_is_not_finite_is_refused(number: str) -> None:
+    with pytest.raises(InvalidRequest, match="number that is not finite"):
+        read("application/json", f'{{"prompt": "x", "guidance": {number}}}'.encode())
+    with pytest.raises(InvalidRequest, match="'metadata' contains a number that is not finite"):
+        form("metadata", f'{{"k": [{number}]}}')
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "1" + "]" * levels
+
+
+def test_values_may_be_nested_as_deeply_as_all_can_bear() -> None:
+    most = json.loads(nested(bodies.MOST_DEPTH))
+    assert form("metadata", nested(bodies.MOST_DEPTH)) == {"metadata": most}
+    assert read("application/json", f'{{"a": {nested(bodies.MOST_DEPTH - 1)}}}'.encode()) == {"a": most[0]}
+    for levels in (bodies.MOST_DEPTH + 1, 600, 990, 90_000):
+        with pytest.raises(InvalidRequest):
+            form("metadata", nested(levels))
+        with pytest.raises(InvalidRequest):
+            read("application/json", f'{{"a": {nested(levels)}}}'.encode())
+    with pytest.raises(InvalidRequest, match="nested too deeply: at most 64"):
+        read("application/json", f'{{"a": {nested(64)}}}'.encode())
+
+
 ELEMENTS = (b"[" + b"0," * 11_000_000 + b"0]", b"{" * 11_000_000, b'{"a":' * 6_000_000)
 
 
