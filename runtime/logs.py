@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Generator
+import traceback
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 
 _context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # noqa: B039 - never changed in place
+_DATABASE = {"sqlalchemy", "psycopg"}  # packages whose errors quote statements and rows: prompts among them
 _OWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -27,6 +30,33 @@ class _JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+    def formatException(  # noqa: N802 - logging's own name
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        return "\n".join(reversed(list(_told(ei[1]))))
+
+
+def _told(error: BaseException | None) -> Iterator[str]:
+    """An error and what led to it, the last first, each with its stack."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        yield f"{stack}{_said(error)}"
+        if isinstance(error, BaseExceptionGroup):
+            for part in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - of any class
+                yield from _told(part)  # pyright: ignore[reportUnknownArgumentType]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _said(error: BaseException) -> str:
+    """Its class and text; of the database's errors the SQLSTATE instead of the text."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    if type(error).__module__.partition(".")[0] not in _DATABASE:
+        return f"{kind}: {error}"
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return f"{kind} (SQLSTATE {state})"
 
 
 def configure(level: str) -> None:
