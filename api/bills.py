@@ -24,6 +24,7 @@ from domain.usage import Grouping, Line, Span, moment
 from storage.usage import Page
 
 EXPORT_PAGE = 1_000  # lines that an export holds at a time
+CURSOR_LIMIT = 4_096  # characters; a cursor is a day, two ids, and names of a model and labels
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 Format = Literal["jsonl", "csv"]
@@ -104,9 +105,11 @@ def write_cursor(after: Cursor | None) -> str | None:
 def read_page(read: Read, after: str) -> Page:
     """The page that a cursor asks for; "" for the first. Raises InvalidRequest."""
     try:
+        if len(after) > CURSOR_LIMIT:
+            raise ValueError  # noqa: TRY301 - one answer to whatever is no cursor
         parts: Any = json.loads(base64.urlsafe_b64decode(after)) if after else []
         return read(tuple(str(part) for part in parts))
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError, binascii.Error):
         raise InvalidRequest("'after' must be what the page before gave.", param="after") from None
 
 

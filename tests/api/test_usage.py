@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -137,6 +138,8 @@ def _chunks(answer: object) -> Iterator[bytes]:
         ({"start": "2026-01-02", "end": "2026-01-01"}, "start"),
         ({"start": "2999-01-01"}, "start"),
         ({"after": "%%%"}, "after"),
+        ({"after": base64.urlsafe_b64encode(b"[" * 3_000).decode()}, "after"),
+        ({"after": base64.urlsafe_b64encode(b'["' + b"a" * 40_000 + b'"]').decode()}, "after"),
         ({"after": "bnVsbA=="}, "after"),
         ({"after": "WyJ4Il0="}, "after"),
         ({"limit": "0"}, "limit"),
