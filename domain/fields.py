@@ -79,7 +79,8 @@ def _text(name: str, field: Field, value: Any) -> str:
 
 def _number(name: str, field: Field, value: Any) -> float:
     whole = field.kind == "integer"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # An integer of any length is finite, and too long for isfinite.
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
         _wrong(name, "an integer" if whole else "a number")
     if whole and value != int(value):
         _wrong(name, "an integer")
