@@ -12,7 +12,7 @@ from api.services import Services
 from domain import ids
 from domain.errors import InvalidRequest, NotFound
 from domain.targets import MAX_URL, Refusal, parse_target
-from domain.webhooks import MAX_CONCURRENCY, MAX_OVERLAP, MAX_RATE, MIN_OVERLAP, EventType
+from domain.webhooks import MAX_CONCURRENCY, MAX_OVERLAP, MAX_RATE, MIN_OVERLAP, MIN_RATE, EventType
 from storage.delivery_log import Span, State
 from storage.webhooks import Changes
 
@@ -36,8 +36,7 @@ ENDPOINT: dict[str, Any] = {
     **REQUIRED,
     "rate": {
         "type": "number",
-        "minimum": 0,
-        "maximum": MAX_RATE,
+        "anyOf": [{"enum": [0]}, {"minimum": MIN_RATE, "maximum": MAX_RATE}],
         "description": "Deliveries a second, at most. 0: no limit.",
     },
     "concurrency": {
@@ -211,8 +210,8 @@ def _types(param: str, value: Any) -> tuple[EventType, ...]:
 def _rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         wrong_type("rate", "a number", value)
-    if not 0 <= value <= MAX_RATE:
-        raise InvalidRequest(f"Invalid 'rate': it must be between 0 and {MAX_RATE:g}.", param="rate")
+    if value != 0 and not MIN_RATE <= value <= MAX_RATE:
+        raise InvalidRequest(f"Invalid 'rate': it must be 0, or between {MIN_RATE} and {MAX_RATE:g}.", param="rate")
     return float(value)
 
 

@@ -24,7 +24,7 @@ MAX_OVERLAP = timedelta(days=7)
 
 CONCURRENCY = 4  # requests to one endpoint that are under way at once, unless it asks for another number
 MAX_CONCURRENCY = 16
-MAX_RATE = 1_000.0  # deliveries a second
+MIN_RATE, MAX_RATE = 0.01, 1_000.0  # deliveries a second
 
 PROGRESS_SECONDS = 5.0  # between two announcements of one video's progress
 REPLAY_RATE = 10.0  # messages a second that a replay adds to what an endpoint gets anyway

@@ -6,6 +6,7 @@ are taken in one order: endpoint, then delivery; the claim waits for no delivery
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -13,15 +14,19 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from domain.circuits import Health, Limits, after, given_up
 from domain.deliveries import Attempt, Delivered, ErrorClass, GivenUp, RetryIn, Verdict
 from domain.ids import Kind, public
 from domain.retries import WEBHOOK_DELAYS
 from storage import lanes, webhooks
-from storage.lanes import DUE
+from storage.lanes import DUE, Lane
+from storage.outages import OUTAGES
 from storage.secrets import Sealed
 from storage.tables import NOW, webhook_attempts, webhook_deliveries, webhook_endpoints
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0  # three times what an attempt may take
 _MAX_STARTED = 2 * len(WEBHOOK_DELAYS)  # attempts whose worker vanished count too
@@ -67,11 +72,14 @@ def claim_delivery_for_any_tenant(
     """
     connection.execute(_LOCK)
     while lane := lanes.choose_for_any_tenant(connection, after_endpoint):
-        if lane.limited:
-            connection.execute(_TAKE_SLOT, {"endpoint": lane.endpoint_id})
-        row = connection.execute(
-            _TAKE, {"endpoint": lane.endpoint_id, "lease": timedelta(seconds=lease_seconds)}
-        ).one_or_none()
+        try:
+            row = _take(connection, lane, lease_seconds)
+        except OUTAGES:
+            raise
+        except DBAPIError:  # whatever it is, the others are served
+            log.exception("a webhook endpoint cannot be served", extra={"endpoint": lane.endpoint_id.hex})
+            connection.execute(_POSTPONE, {"endpoint": lane.endpoint_id})
+            continue
         if row is None:
             return None  # somebody sends it anew at this moment, and rings afterwards
         if row.attempts <= _MAX_STARTED and row.wanted:
@@ -89,6 +97,14 @@ def claim_delivery_for_any_tenant(
             )
         _end(connection, row)
     return None
+
+
+def _take(connection: Connection, lane: Lane, lease_seconds: float) -> sa.Row[Any] | None:
+    with connection.begin_nested():
+        if lane.limited:
+            connection.execute(_TAKE_SLOT, {"endpoint": lane.endpoint_id})
+        lease = timedelta(seconds=lease_seconds)
+        return connection.execute(_TAKE, {"endpoint": lane.endpoint_id, "lease": lease}).one_or_none()
 
 
 def finish(
@@ -193,6 +209,10 @@ _TAKE_SLOT = sa.text("""
 UPDATE webhook_endpoints
 SET slot_at = greatest(slot_at, clock_timestamp()) + interval '1 second' / rate
 WHERE id = :endpoint AND rate IS NOT NULL
+""")
+
+_POSTPONE = sa.text("""
+UPDATE webhook_endpoints SET slot_at = clock_timestamp() + interval '1 minute' WHERE id = :endpoint
 """)
 
 _SIGNING = """

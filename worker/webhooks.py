@@ -67,7 +67,7 @@ def deliver_due(
     last: UUID | None = None
     try:
         while keep_going() and (delivery := turns.claim(partial(_claim, database, lease_seconds, last))):
-            counted += _deliver(database, delivery, keys, egress)
+            counted += _deliver_one(database, delivery, keys, egress)
             last = delivery.endpoint_id
     except OUTAGES as error:
         log.warning("deliveries wait: the database does not answer", extra={"error": type(error).__name__})
@@ -77,6 +77,17 @@ def deliver_due(
 def _claim(database: Database, lease_seconds: float, last: UUID | None) -> Delivery | None:
     with database.transaction_for_any_tenant() as connection:
         return deliveries.claim_delivery_for_any_tenant(connection, lease_seconds, last)
+
+
+def _deliver_one(database: Database, delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> bool:
+    """What nobody foresaw about one delivery leaves it to its lease, which counts, and the loop to the others."""
+    try:
+        return _deliver(database, delivery, keys, egress)
+    except OUTAGES:
+        raise
+    except Exception:
+        log.exception("a webhook cannot be delivered", extra={"event": delivery.public_id})
+        return False
 
 
 def _deliver(database: Database, delivery: Delivery, keys: Mapping[str, bytes], egress: Egress) -> bool:

@@ -23,7 +23,8 @@ def upgrade() -> None:
       ADD COLUMN failing_since TIMESTAMP WITH TIME ZONE,
       ADD COLUMN failures BIGINT DEFAULT '0' NOT NULL,
       ADD COLUMN alert_percent SMALLINT DEFAULT '0' NOT NULL,
-      ADD COLUMN alerted_at TIMESTAMP WITH TIME ZONE;
+      ADD COLUMN alerted_at TIMESTAMP WITH TIME ZONE,
+      ADD CONSTRAINT webhook_endpoints_rate CHECK (rate BETWEEN 0.01 AND 1000);
     CREATE UNIQUE INDEX webhook_endpoints_of_requests ON webhook_endpoints (tenant_id, url)
       WHERE kind <> 'registered';
 

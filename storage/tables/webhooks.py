@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, ForeignKeyConstraint, Index, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from domain.webhooks import CONCURRENCY, ENDS
+from domain.webhooks import CONCURRENCY, ENDS, MAX_RATE, MIN_RATE
 from storage.tables.columns import id_, json, metadata, number, of_tenant, of_video, text, time
 
 
@@ -44,6 +52,8 @@ webhook_endpoints = Table(
     time("alerted_at"),
     of_tenant(),
     UniqueConstraint("tenant_id", "id"),
+    # Beyond, the time between two deliveries is no interval that a database can add.
+    CheckConstraint(f"rate BETWEEN {MIN_RATE} AND {MAX_RATE:g}", name="webhook_endpoints_rate"),
 )
 Index("webhook_endpoints_by_tenant", webhook_endpoints.c.tenant_id, webhook_endpoints.c.id)
 Index(

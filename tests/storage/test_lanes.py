@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from domain.circuits import Limits
 from domain.deliveries import Attempt, Delivered, ErrorClass, GivenUp, RetryIn
-from domain.webhooks import EventType, Pace
+from domain.webhooks import MAX_RATE, MIN_RATE, EventType, Pace
 from storage import announcements, deliveries, lanes, webhooks
 from storage.deliveries import Delivery, Finished
 from storage.webhooks import Changes, Endpoint
@@ -106,6 +107,39 @@ def test_a_rate_spaces_deliveries_out(world: World) -> None:
         taken += claim(world) is not None
     assert taken == 6
     assert time.monotonic() - started >= 1.0, "five gaps of a fifth of a second"
+
+
+def test_the_database_refuses_a_rate_that_it_cannot_reckon_with(world: World) -> None:
+    with pytest.raises(sa.exc.IntegrityError, match="webhook_endpoints_rate"):
+        register(world, world.tenant(), Pace(rate=1e-300))
+
+
+@pytest.fixture
+def poisoned(world: World, owner_url: str) -> Iterator[Endpoint]:
+    """An endpoint whose every claim is an error of the database."""
+    tenant = world.tenant("poisoned")
+    endpoint = register(world, tenant)
+    owner = sa.create_engine(owner_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with owner.connect() as connection:
+        connection.execute(sa.text("ALTER TABLE webhook_endpoints DROP CONSTRAINT webhook_endpoints_rate"))
+        run(world, "UPDATE webhook_endpoints SET rate = 1e-300 WHERE id = :id", id=endpoint.id)
+        announce(world, tenant, 3)
+        yield endpoint
+        run(world, "UPDATE webhook_endpoints SET rate = NULL")
+        check = f"CHECK (rate BETWEEN {MIN_RATE} AND {MAX_RATE:g})"
+        connection.execute(sa.text(f"ALTER TABLE webhook_endpoints ADD CONSTRAINT webhook_endpoints_rate {check}"))
+
+
+def test_an_endpoint_whose_claim_fails_is_put_off_and_the_others_are_served(
+    world: World, poisoned: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    healthy = world.tenant("healthy")
+    well = register(world, healthy)
+    announce(world, healthy, 3)
+    assert [must_claim(world).endpoint_id for _ in range(3)] == [well.id] * 3
+    assert claim(world) is None
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (told.message, vars(told)["endpoint"]) == ("a webhook endpoint cannot be served", poisoned.id.hex)
 
 
 def test_a_breaker_opens_and_what_waits_loses_no_attempt(world: World) -> None:

@@ -261,6 +261,24 @@ def test_a_delivery_that_cannot_be_written_down_is_sent_again(world: World, owne
     assert rows(world, "SELECT state, attempts FROM webhook_deliveries") == [("delivered", 2)]
 
 
+def test_a_delivery_that_ends_in_an_error_of_its_own_does_not_end_the_loop(
+    world: World, owner_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenant = world.tenant()
+    engine = sa.create_engine(owner_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with receiver((503, {}, b"")) as there, engine.connect() as owner:
+        register(world, tenant, there.url())
+        register(world, tenant, there.url())
+        end_a_video(world, tenant)
+        owner.execute(sa.text("ALTER TABLE webhook_attempts ADD CONSTRAINT t CHECK (status <> 503)"))
+        try:
+            assert deliver(world) == 1
+        finally:
+            owner.execute(sa.text("ALTER TABLE webhook_attempts DROP CONSTRAINT t"))
+    assert sorted(rows(world, "SELECT state FROM webhook_deliveries")) == [("delivered",), ("pending",)]
+    assert "a webhook cannot be delivered" in caplog.messages
+
+
 def test_a_drain_ends_the_loop_after_the_delivery_in_hand(world: World) -> None:
     tenant = world.tenant()
     with receiver() as there:
