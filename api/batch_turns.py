@@ -20,7 +20,8 @@ from api.errors import InvalidApiKey
 from api.services import Services
 from api.submission import Errand, submit
 from domain.batches import PRIORITY, Fault, Line, LineState, Status
-from domain.errors import Failure, NotFound, QuotaExceeded, RateLimited, Unavailable
+from domain.errors import Failure, Forbidden, NotFound, QuotaExceeded, RateLimited, Unavailable
+from domain.keys import Scope
 from domain.lifecycle import ACTIVE
 from runtime import logs
 from storage import batch_lines, batch_runs, keys
@@ -116,6 +117,8 @@ def _create(worker: Worker, most: int) -> bool:
         with logs.bound(request_id=f"req_{line.request_id.hex}", batch_id=f"batch_{batch.id.hex}"):
             if caller is None:
                 _refuse(worker, line, InvalidApiKey("The API key of this batch was revoked."))
+            elif not caller.may(Scope.VIDEOS_WRITE):
+                _refuse(worker, line, Forbidden(f"The API key of this batch misses the scope {Scope.VIDEOS_WRITE}."))
             elif not _submit(worker, caller, line):
                 return False
     return True

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
+from domain.keys import Scope
 from domain.lifecycle import Stage, State
 from storage import issued
 from storage.tables import CLAIMABLE, NOW, api_keys, events, tenants, videos
@@ -121,11 +122,12 @@ def _front(lines: sa.Subquery, queue: sa.ColumnElement[str], limit: int) -> sa.S
 
 
 def living_keys_for_any_tenant(connection: Connection, key_ids: Collection[UUID]) -> frozenset[UUID]:
-    """Those of the keys that still open the door."""
+    """Those of the keys that still open the door, and may still read videos."""
+    reaches = sa.or_(sa.func.cardinality(api_keys.c.scopes) == 0, sa.any_(api_keys.c.scopes) == Scope.VIDEOS_READ)
     query = (
         sa.select(api_keys.c.id)
         .join(tenants, tenants.c.id == api_keys.c.tenant_id)
-        .where(api_keys.c.id.in_(key_ids), *issued.alive(api_keys), tenants.c.disabled_at.is_(None))
+        .where(api_keys.c.id.in_(key_ids), *issued.alive(api_keys), tenants.c.disabled_at.is_(None), reaches)
     )
     return frozenset(connection.scalars(query))
 

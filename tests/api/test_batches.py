@@ -299,6 +299,19 @@ def test_a_batch_of_a_revoked_key_makes_no_more_videos(desk: Desk, world: World)
     assert [state for state, _ in desk.lines(batch)][32:] == ["failed", "failed"]
 
 
+def test_a_batch_of_a_key_that_may_write_no_more_makes_no_more_videos(desk: Desk, world: World) -> None:
+    batch = desk.submit(*(line(str(number)) for number in range(34)))
+    desk.until_created(batch, 32)
+    with world.database.transaction_for_any_tenant() as connection:
+        key_id = connection.scalar(sa.text("SELECT id FROM api_keys WHERE tenant_id = :id"), {"id": desk.tenant.id})
+        keys.update(connection, desk.tenant.id, key_id, {"scopes": ["videos:read"]})
+    desk.complete()
+    ended = desk.until(batch)
+    errors = [each["response"] for each in desk.read(ended.error_file_id)]
+    assert [each["status_code"] for each in errors] == [403, 403]
+    assert errors[0]["body"]["error"]["code"] == "insufficient_scope"
+
+
 def test_results_stay_a_day_beyond_the_window_however_short_retention_is(desk: Desk, world: World) -> None:
     with world.database.transaction_for_any_tenant() as connection:
         connection.execute(sa.text("UPDATE tenants SET retention_seconds = 60 WHERE id = :id"), {"id": desk.tenant.id})

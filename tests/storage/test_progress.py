@@ -72,6 +72,10 @@ def test_a_keys_life_is_asked_of_the_key_and_its_tenant(world: World) -> None:
             connection.execute(add, {"id": each, "tenant": tenant, "digest": each.bytes})
         connection.execute(sa.text("UPDATE api_keys SET revoked_at = now() WHERE id = :id"), {"id": other})
         assert progress.living_keys_for_any_tenant(connection, {key, other, new_id()}) == {key}
+        narrow = sa.text("UPDATE api_keys SET scopes = CAST(:scopes AS text[]) WHERE id = :id")
+        for scopes, good in (("{videos:read,usage}", {key}), ("{videos:write}", set()), ("{}", {key})):
+            connection.execute(narrow, {"id": key, "scopes": scopes})
+            assert progress.living_keys_for_any_tenant(connection, {key}) == good
         connection.execute(sa.text("UPDATE tenants SET disabled_at = now()"))
         assert progress.living_keys_for_any_tenant(connection, {key, other}) == frozenset()
 
