@@ -1,7 +1,7 @@
 """Connections and transactions.
 
-Every transaction names its role and tenant in its first statement, so that row-level security decides what it
-sees, and so that a pooler in transaction mode can sit in between. A connection by itself may see nothing.
+Every transaction names its role and tenant with its BEGIN, so that row-level security decides what it sees, and so
+that a pooler in transaction mode can sit in between. A connection by itself may see nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TENANT_ROLE = "kinema_tenant"
 SERVICE_ROLE = "kinema_service"
 # A server that answers no more is given up after ten seconds, in milliseconds and seconds as libpq counts them.
 _UNREACHABLE = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-_ENTER = sa.text("SELECT set_config('role', :role, true), set_config('kinema.tenant', :tenant, true)")
+_OPENING = "opening"  # the execution option with what a transaction begins with
 
 
 class Database:
@@ -40,29 +40,38 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             # No server-side prepared statements: they do not survive a pooler, nor fit partial indexes.
-            connect_args={"prepare_threshold": None, "connect_timeout": 5, **_UNREACHABLE},
+            # The driver begins no transaction: `_begin` does, together with role and tenant in one round trip.
+            connect_args={"prepare_threshold": None, "autocommit": True, "connect_timeout": 5, **_UNREACHABLE},
             hide_parameters=True,  # prompts do not belong in logs
         )
         event.listen(self.engine, "checkin", _note)
         event.listen(self.engine, "checkout", self._look)
+        event.listen(self.engine, "begin", _begin)
 
     @contextmanager
     def transaction(self, tenant_id: UUID) -> Generator[Connection]:
         """One transaction that sees and writes this tenant's rows only."""
-        with self.engine.begin() as connection:
-            connection.execute(_ENTER, {"role": TENANT_ROLE, "tenant": str(tenant_id)})
+        with self._begun(TENANT_ROLE, str(tenant_id)) as connection:
             yield connection
 
     @contextmanager
     def transaction_for_any_tenant(self) -> Generator[Connection]:
         """One transaction of the service itself: workers, dispatcher, authentication."""
-        with self.engine.begin() as connection:
-            connection.execute(_ENTER, {"role": SERVICE_ROLE, "tenant": ""})
+        with self._begun(SERVICE_ROLE, "") as connection:
             yield connection
 
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
+
+    @contextmanager
+    def _begun(self, role: str, tenant: str) -> Generator[Connection]:
+        """Neither text may come from outside: several statements at once can have no parameters."""
+        opening = f"BEGIN; SET LOCAL ROLE {role}; SET LOCAL kinema.tenant = '{tenant}'"
+        with self.engine.connect() as connection:
+            connection.execution_options(**{_OPENING: opening})
+            with connection.begin():
+                yield connection
 
     def _look(self, connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
         """Ask a connection that has rested whether it lives; one just used has said so. A dead one is replaced."""
@@ -72,6 +81,11 @@ class Database:
             self.engine.dialect.do_ping(connection)
         except self.engine.dialect.loaded_dbapi.Error as error:
             raise DisconnectionError from error
+
+
+def _begin(connection: Connection) -> None:
+    """Also for who uses the engine itself: a plain transaction that may see nothing."""
+    connection.exec_driver_sql(connection.get_execution_options().get(_OPENING, "BEGIN"))
 
 
 def _note(_connection: object, record: ConnectionPoolEntry) -> None:
