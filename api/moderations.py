@@ -26,7 +26,8 @@ from moderation.policy import CATEGORIES, THRESHOLDS, Action, decide
 from moderation.tolerance import Tolerance
 from storage.keys import Caller
 
-MOST_INPUTS = 64
+MOST_INPUTS = 32
+MOST_CHARACTERS = PROMPT_LIMIT  # of all texts of a call: as much as the longest prompt, and no more work than it
 
 router = APIRouter(prefix="/v1", tags=["moderations"], responses=FAILURES)
 _Score = Annotated[float, Field(ge=0, le=1)]
@@ -97,7 +98,7 @@ def create_moderation(served: Served, caller: Authenticated, body: Received) -> 
     """Judge texts as prompts are judged. Images are refused: nothing here can look at one by itself."""
     texts = _texts(bodies.read(body))
     tolerance = _tolerance(caller)
-    answer = served.moderator.judge(texts)
+    answer = served.moderator.judge(caller.tenant_id, texts)
     results = [_result(text, result, tolerance) for text, result in zip(texts, answer.results, strict=True)]
     return ModerationResponse(id=f"modr-{ids.new_id().hex}", model=answer.model, results=results)
 
@@ -122,8 +123,19 @@ def _of_list(given: list[Any]) -> list[str]:
     if not 1 <= len(given) <= MOST_INPUTS:
         raise InvalidRequest(f"Invalid 'input': it must have 1 to {MOST_INPUTS} elements.", param="input")
     if all(isinstance(each, str) for each in given):
-        return [_text(each) for each in given]
+        return _all(given)
     return [_text("\n".join(_part(each) for each in given))]
+
+
+def _all(texts: list[str]) -> list[str]:
+    length = sum(map(len, texts))
+    if len(texts) > 1 and length > MOST_CHARACTERS:
+        raise InvalidRequest(
+            f"Invalid 'input': the texts may have {MOST_CHARACTERS} characters together, and they have {length}.",
+            param="input",
+            code="string_above_max_length",
+        )
+    return [_text(each) for each in texts]
 
 
 def _part(given: Any) -> str:

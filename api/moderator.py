@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from threading import BoundedSemaphore
 from typing import Annotated
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from api.turns import Room, Turns
 from domain.errors import Unavailable
+from moderation.questions import SECONDS
 
 log = logging.getLogger(__name__)
 
-PLACES = 4  # questions under way at once: more would only queue up inside the moderator
-FULL_SECONDS = 2.0
+# More would only be refused by the moderator; a tenant with several questions leaves a place to the others.
+ROOM = Room(places=2, of_a_tenant=1, waiting=4, patience_seconds=2.0)
 _PATH = "/v1/moderations"
 
 
@@ -37,20 +39,17 @@ class Answer(BaseModel):
 class Moderator:
     """A few kept connections to the moderator at a base URL. Threads share it."""
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
+    def __init__(self, url: str, timeout_seconds: float, room: Room = ROOM) -> None:
         # The moderator is part of the installation: an outside proxy has no business with prompts.
-        limits = httpx.Limits(max_connections=PLACES + 1, max_keepalive_connections=PLACES)
+        limits = httpx.Limits(max_connections=room.places + 1, max_keepalive_connections=room.places)
         self._client = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_seconds, trust_env=False, limits=limits)
-        self._places = BoundedSemaphore(PLACES)
+        self._client.headers[SECONDS] = str(timeout_seconds)
+        self._turns = Turns(room, "The moderator is busy at the moment.")
 
-    def judge(self, texts: Sequence[str]) -> Answer:
+    def judge(self, tenant_id: UUID, texts: Sequence[str]) -> Answer:
         """A result for each text, in order. Raises Unavailable."""
-        if not self._places.acquire(timeout=FULL_SECONDS):
-            raise Unavailable("The moderator is busy at the moment. Please try again shortly.")
-        try:
+        with self._turns.of(tenant_id):
             return self._ask(texts)
-        finally:
-            self._places.release()
 
     def answers(self) -> bool:
         """Whether anybody is there at all, asked within two seconds."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,10 @@ class ClassifierError(RuntimeError):
     """The classifier cannot be loaded: weights missing, changed, or not the ones its heads were trained on."""
 
 
+class OverdueError(RuntimeError):
+    """The time in which somebody would have read the scores is over."""
+
+
 class Encoder:
     """MiniLM-L6 (BERT with 6 layers): texts to unit vectors of 384 features, mean over tokens."""
 
@@ -57,11 +62,13 @@ class Encoder:
         self._tokenizer.enable_padding()
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """`features_BD` of the texts, float32."""
+    def encode(self, texts: Sequence[str], until: float | None = None) -> Tensor:
+        """`features_BD` of the texts, float32. Raises OverdueError soon after the monotonic time `until`."""
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # alike lengths waste little on padding
         features_BD = torch.empty(len(texts), FEATURES)
         for start in range(0, len(order), BATCH):
+            if until is not None and time.monotonic() > until:
+                raise OverdueError
             places = order[start : start + BATCH]
             features_BD[places] = self._encode([texts[place] for place in places])
         return features_BD
@@ -143,17 +150,18 @@ class Classifier:
         """Which encoder and which heads: changes whenever the heads do."""
         return self._heads.name
 
-    def score(self, prompt: str) -> dict[str, float]:
+    def score(self, prompt: str, until: float | None = None) -> dict[str, float]:
         """Every category's score, 0 to 1. The highest of them is the probability of harm.
 
         The prompt is read as a whole and clause by clause, so that harmless text around a clause does not hide it.
+        Raises OverdueError soon after the monotonic time `until`.
         """
         plain = normalise(prompt)
         if not plain.strip():
             return dict.fromkeys(CATEGORIES, 0.0)
-        texts = [plain, *windows(plain)]
+        texts = [plain, *dict.fromkeys(windows(plain))]  # what is repeated is read once
         with torch.inference_mode():
-            features_BD = self._encoder.encode(texts)
+            features_BD = self._encoder.encode(texts, until)
             harm_B = features_BD @ self._heads.harm_D + self._heads.harm_bias
             worst = int(harm_B.argmax())
             kind_C = torch.sigmoid(self._heads.kind_CD @ features_BD[worst] + self._heads.kind_bias_C)

@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from moderation.policy import CATEGORIES, Action, Decision, worst
+from moderation.questions import PURPOSE, SCREENING, SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,10 @@ def ask(url: str, texts: Sequence[str], timeout: float) -> Verdict | Unavailable
 
     One that answers without our extension is taken at its flag: flagged blocks. `timeout` is in seconds, per phase.
     """
+    headers = {PURPOSE: SCREENING, SECONDS: str(timeout)}
     try:
         # The moderator is part of the installation: an outside proxy has no business with prompts.
-        with httpx.Client(timeout=timeout, trust_env=False) as client:
+        with httpx.Client(timeout=timeout, trust_env=False, headers=headers) as client:
             response = client.post(f"{url.rstrip('/')}/v1/moderations", json={"input": list(texts)})
         response.raise_for_status()
         answer = _Answer.model_validate_json(response.content)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from moderation.classifier import Classifier
+from moderation.classifier import Classifier, OverdueError
 from moderation.policy import CATEGORIES, THRESHOLDS, Decision, decide
 from moderation.prompts import findings
+from moderation.questions import PURPOSE, SCREENING, SECONDS
 
 MAX_TEXT = 32_000  # characters, the longest prompt
 MAX_INPUTS = 64
+# Screening has places of its own: whoever asks for advice, however much, keeps no video waiting.
+ADVICE_PLACES, SCREENING_PLACES = 2, 8
+MOST_SECONDS = 30.0  # for a client that does not say how long it waits
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
@@ -50,6 +57,10 @@ class Moderation(BaseModel):
     model: str | None = None
 
 
+class Busy(Exception):
+    """Everybody who may ask at once does."""
+
+
 class ImagesNotSupported(Exception):
     """The request holds an image, and no image classifier is configured."""
 
@@ -65,17 +76,44 @@ def create_app(classifier: Classifier) -> FastAPI:
     app = FastAPI(title="Kinema moderator", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ImagesNotSupported, _no_images)
+    app.add_exception_handler(Busy, _later)
+    app.add_exception_handler(OverdueError, _later)
+    places = {True: BoundedSemaphore(SCREENING_PLACES), False: BoundedSemaphore(ADVICE_PLACES)}
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction] - the router holds it
         return {"status": "ok", "model": classifier.name}
 
     @app.post("/v1/moderations")
-    def moderations(request: Moderation) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - the same
-        results = [_result(decide(findings(text), classifier.score(text))) for text in _texts(request)]
+    def moderations(  # pyright: ignore[reportUnusedFunction] - the same
+        request: Moderation,
+        purpose: Annotated[str, Header(alias=PURPOSE)] = "",
+        seconds: Annotated[float, Header(alias=SECONDS, gt=0)] = MOST_SECONDS,
+    ) -> dict[str, Any]:
+        until = time.monotonic() + min(seconds, MOST_SECONDS)
+        with _place(places[purpose == SCREENING]):
+            results = [_judged(classifier, text, until) for text in _texts(request)]
         return {"id": f"modr-{uuid.uuid4().hex}", "model": classifier.name, "results": results}
 
     return app
+
+
+@contextmanager
+def _place(places: BoundedSemaphore) -> Generator[None]:
+    """One of the places. Raises Busy if there is none: to wait would hold a thread that screening needs."""
+    if not places.acquire(blocking=False):
+        raise Busy
+    try:
+        yield
+    finally:
+        places.release()
+
+
+def _judged(classifier: Classifier, text: str, until: float) -> dict[str, Any]:
+    """One text's result. Raises OverdueError once nobody waits for it any more."""
+    if time.monotonic() > until:
+        raise OverdueError
+    return _result(decide(findings(text), classifier.score(text, until)))
 
 
 def _texts(request: Moderation) -> list[str]:
@@ -113,6 +151,11 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 def _no_images(_request: Request, _error: Exception) -> JSONResponse:
     return _refusal("No image classifier is configured; send text only.", "images_not_supported")
+
+
+def _later(_request: Request, _error: Exception) -> JSONResponse:
+    body = {"message": "The moderator is busy.", "type": "server_error", "param": None, "code": "unavailable"}
+    return JSONResponse({"error": body}, 503, {"retry-after": "1"})
 
 
 def _refusal(message: str, code: str) -> JSONResponse:

@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 from openai import OpenAI
 
 from api.app import create_app
-from api.moderator import PLACES
+from api.moderations import MOST_CHARACTERS, MOST_INPUTS
+from api.moderator import ROOM
 from moderation.policy import CATEGORIES, POLICY_VERSION
 from runtime.settings import Settings
 from storage.database import Database
@@ -165,8 +166,9 @@ def test_the_action_follows_the_tenants_own_policy(
         ({}, "missing_required_parameter"),
         ({"input": 3}, "invalid_type"),
         ({"input": []}, "invalid_value"),
-        ({"input": ["a"] * 65}, "invalid_value"),
+        ({"input": ["a"] * (MOST_INPUTS + 1)}, "invalid_value"),
         ({"input": "x" * 32_001}, "string_above_max_length"),
+        ({"input": ["x" * (MOST_CHARACTERS // 2), "x" * (MOST_CHARACTERS // 2 + 1)]}, "string_above_max_length"),
         ({"input": [{}]}, "invalid_value"),
         ({"input": ["a", {"type": "text", "text": "b"}]}, "invalid_type"),
         ({"input": "a", "model": 3}, "invalid_type"),
@@ -197,20 +199,29 @@ def test_an_answer_of_another_shape_is_no_verdict(
     assert client.post("/v1/moderations", json={"input": "a red ball"}).status_code == 503
 
 
-def test_few_questions_are_under_way_at_once(
-    stranger: Stranger, asking: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+def test_few_questions_are_under_way_at_once_and_no_tenant_asks_them_all(
+    stranger: Stranger, asking: Callable[..., TestClient], new_tenant: Callable[[str], Tenant]
 ) -> None:
-    monkeypatch.setattr("api.moderator.FULL_SECONDS", 0.1)
     stranger.seconds = 60.0
     client = asking(f"http://127.0.0.1:{stranger.server_port}", timeout=60.0)
-    with ThreadPoolExecutor(PLACES) as pool:
-        asked = [pool.submit(client.post, "/v1/moderations", json={"input": "a"}) for _ in range(PLACES)]
-        while stranger.under_way < PLACES:
+    keys = [new_tenant(f"tenant {number}").key for number in range(ROOM.places + 1)]
+
+    def ask(key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        return client.post("/v1/moderations", json={"input": "a"}, headers=headers).status_code
+
+    with ThreadPoolExecutor(ROOM.places) as pool:
+        asked = [pool.submit(ask, keys[0])]
+        while stranger.under_way < 1:
             time.sleep(0.01)
-        assert client.post("/v1/moderations", json={"input": "a"}).status_code == 503
+        assert ask(keys[0]) == 503, "the second question of one tenant"
+        asked += [pool.submit(ask, key) for key in keys[1 : ROOM.places]]
+        while stranger.under_way < ROOM.places:
+            time.sleep(0.01)
+        assert ask(keys[ROOM.places]) == 503, "one question more than there are places"
         stranger.enough.set()
-        assert {each.result().status_code for each in asked} == {200}
-    assert stranger.most == PLACES
+        assert {each.result() for each in asked} == {200}
+    assert stranger.most == ROOM.places
     assert client.post("/v1/moderations", json={"input": "a"}).status_code == 200, "places are given back"
 
 

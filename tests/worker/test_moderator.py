@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -10,8 +12,10 @@ import openai
 import pytest
 
 from moderation.policy import CATEGORIES, POLICY_VERSION
+from moderation.questions import SECONDS
 from tests.worker.conftest import free_port
 from worker.moderation import Unavailable, Verdict, ask
+from worker.moderator import ADVICE_PLACES
 
 
 def post(url: str, body: object) -> httpx.Response:
@@ -74,6 +78,36 @@ def test_harmless_texts_are_allowed(moderator: str) -> None:
     verdict = ask(moderator, ["a red ball rolls left"], 30)
     assert isinstance(verdict, Verdict)
     assert (verdict.action, verdict.reasons) == ("allow", ())
+
+
+def endless() -> list[str]:
+    """More than any time limit here is enough for: clauses that all differ."""
+    words = [f"{first}{second}" for first in "bcdfghjklmnpqrst" for second in "bcdfghjklmnpqrst"]
+    clauses = [f"{words[n % 256]} {words[n // 256]} {words[(7 * n) % 256]}" for n in range(3_500)]
+    return [",".join(clauses)[:32_000]] * 32
+
+
+def test_work_that_nobody_waits_for_any_more_is_given_up(moderator: str) -> None:
+    started = time.monotonic()
+    response = httpx.post(f"{moderator}/v1/moderations", json={"input": endless()}, headers={SECONDS: "1"}, timeout=60)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert time.monotonic() - started < 8
+
+
+def test_whoever_asks_for_advice_leaves_screening_its_places(moderator: str) -> None:
+    def advise() -> int:
+        headers = {SECONDS: "8"}
+        body = {"input": endless()}
+        return httpx.post(f"{moderator}/v1/moderations", json=body, headers=headers, timeout=60).status_code
+
+    with ThreadPoolExecutor(ADVICE_PLACES + 1) as pool:
+        flood = {pool.submit(advise) for _ in range(ADVICE_PLACES + 1)}
+        refused, working = wait(flood, timeout=6, return_when=FIRST_COMPLETED)
+        assert [each.result() for each in refused] == [503], "one more than there are places"
+        verdict = ask(moderator, ["a red ball rolls left"], 8)
+        assert isinstance(verdict, Verdict)
+        assert not any(each.done() for each in working), "the flood was over before screening asked"
+    assert post(moderator, {"input": "a red ball"}).status_code == 200, "places are given back"
 
 
 def test_a_moderator_that_is_away_is_unavailable() -> None:
