@@ -193,6 +193,7 @@ def _store(
             "endpoint_id": receiver.endpoint_id,
             "state": receiver.state,
             "url": receiver.url,
+            "ready": True,
             "ended_at": None if receiver.state == "pending" else sa.func.now(),
         }
         for receiver in receivers

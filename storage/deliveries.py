@@ -1,6 +1,6 @@
 """Deliveries of webhooks: claimed under a lease, finished under its fence. At least once each; ended exactly once.
 
-A claim moves `next_at` to the end of the lease, so one index answers both what is due and what was abandoned. Locks
+A claim moves `next_at` to the end of the lease, so what was abandoned is woken like a retry whose time has come. Locks
 are taken in one order: endpoint, then delivery; the claim waits for no delivery.
 """
 
@@ -227,7 +227,7 @@ WITH picked AS MATERIALIZED (
   ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
   UPDATE webhook_deliveries d SET
-    fence = fence + 1, attempts = attempts + 1,
+    fence = fence + 1, attempts = attempts + 1, ready = false,
     lease_until = statement_timestamp() + :lease, next_at = statement_timestamp() + :lease
   FROM picked, webhook_messages m, webhook_endpoints e
   WHERE d.message_id = picked.message_id AND d.endpoint_id = picked.endpoint_id

@@ -138,7 +138,7 @@ def resend(connection: Connection, tenant_id: UUID, scope: UUID | None, message_
     """
     _lock_endpoint(connection, tenant_id, scope)
     mine = _one(tenant_id, scope, message_id)
-    connection.execute(sa.update(webhook_deliveries).where(*mine, _IDLE).values(**_AGAIN, next_at=NOW))
+    connection.execute(sa.update(webhook_deliveries).where(*mine, _IDLE).values(**_AGAIN, ready=True, next_at=NOW))
     return connection.scalar(sa.select(sa.literal(1)).where(*mine)) is not None
 
 
@@ -156,7 +156,7 @@ def replay(connection: Connection, tenant_id: UUID, scope: UUID | None, span: Sp
             webhook_deliveries.c.endpoint_id == chosen.c.endpoint_id,
             _IDLE,
         )
-        .values(**_AGAIN, next_at=NOW + seconds * sa.literal(timedelta(seconds=1), sa.Interval))
+        .values(**_AGAIN, ready=False, next_at=NOW + seconds * sa.literal(timedelta(seconds=1), sa.Interval))
     )
     return Replayed(scheduled.rowcount, beyond is not None)
 

@@ -55,6 +55,7 @@ class Dispatcher:
         self._duties = [
             _Duty(settings.beat_seconds, self.beat),
             _Duty(settings.reap_seconds, self.reap),
+            _Duty(settings.hint_seconds, self.wake_deliveries),
             _Duty(settings.hint_seconds, self.top_up_hints),
             _Duty(settings.snapshot_seconds, self.take_snapshots),
             _Duty(settings.reap_seconds, self.expire),
@@ -82,6 +83,11 @@ class Dispatcher:
             log.warning("lease ran out", extra={"video": each.video_id.hex, "worker": each.worker, "state": each.after})
         for queue in {each.queue for each in reaped}:
             self._bell.ring(queue)
+
+    def wake_deliveries(self) -> bool:
+        """Make ready the webhooks whose time has come, and say whether there may be more."""
+        with self._database.transaction_for_any_tenant() as connection:
+            return lanes.wake_for_any_tenant(connection) == lanes.WOKEN
 
     def top_up_hints(self) -> None:
         """One hint per idle worker while work waits, in case the ones that were rung got lost."""

@@ -14,7 +14,7 @@ from uuid import UUID
 from domain.deliveries import Attempt, ErrorClass, judge
 from runtime.egress import TOTAL_SECONDS, Egress
 from runtime.webhooks import send
-from storage import deliveries, endpoint_secrets
+from storage import deliveries, endpoint_secrets, lanes
 from storage.database import Database
 from storage.deliveries import LEASE_SECONDS, Delivery, Finished
 from storage.outages import OUTAGES
@@ -75,6 +75,19 @@ def deliver_due(
 
 
 def _claim(database: Database, lease_seconds: float, last: UUID | None) -> Delivery | None:
+    """While something else is ready, the dispatcher wakes what waits."""
+    taken = _take(database, lease_seconds, last)
+    if taken is None and _wake(database):
+        taken = _take(database, lease_seconds, last)
+    return taken
+
+
+def _wake(database: Database) -> int:
+    with database.transaction_for_any_tenant() as connection:
+        return lanes.wake_for_any_tenant(connection)
+
+
+def _take(database: Database, lease_seconds: float, last: UUID | None) -> Delivery | None:
     with database.transaction_for_any_tenant() as connection:
         return deliveries.claim_delivery_for_any_tenant(connection, lease_seconds, last)
 

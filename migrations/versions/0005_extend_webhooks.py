@@ -33,9 +33,11 @@ def upgrade() -> None:
     CREATE UNIQUE INDEX webhook_messages_one_end ON webhook_messages (video_id)
       WHERE type IN ('video.completed', 'video.failed');
 
-    ALTER TABLE webhook_deliveries ADD COLUMN url TEXT;
+    ALTER TABLE webhook_deliveries ADD COLUMN url TEXT, ADD COLUMN ready BOOLEAN DEFAULT false NOT NULL;
     DROP INDEX webhook_deliveries_due;
-    CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, next_at) WHERE state = 'pending';
+    CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, next_at)
+      WHERE state = 'pending' AND ready;
+    CREATE INDEX webhook_deliveries_later ON webhook_deliveries (next_at) WHERE state = 'pending' AND NOT ready;
     CREATE INDEX webhook_deliveries_leased ON webhook_deliveries (lease_until)
       WHERE state = 'pending' AND lease_until IS NOT NULL;
     CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries (endpoint_id, message_id);

@@ -111,18 +111,24 @@ webhook_deliveries = Table(
     _small("attempts"),
     number("fence", default="0"),
     time("next_at", now=True),
+    Column("ready", sa.Boolean, nullable=False, server_default=sa.false()),  # its time has come: claims look at it
     time("lease_until"),
     time("ended_at"),
     PrimaryKeyConstraint("message_id", "endpoint_id"),
     ForeignKeyConstraint(["tenant_id", "message_id"], ["webhook_messages.tenant_id", "webhook_messages.id"]),
     ForeignKeyConstraint(["tenant_id", "endpoint_id"], ["webhook_endpoints.tenant_id", "webhook_endpoints.id"]),
 )
-# The claim hops over endpoints in the first, and counts what is under way in the second.
+# Claims hop over endpoints in the first, what must wait is woken from the second, the third counts what is under way.
 Index(
     "webhook_deliveries_due",
     webhook_deliveries.c.endpoint_id,
     webhook_deliveries.c.next_at,
-    postgresql_where=sa.text("state = 'pending'"),
+    postgresql_where=sa.text("state = 'pending' AND ready"),
+)
+Index(
+    "webhook_deliveries_later",
+    webhook_deliveries.c.next_at,
+    postgresql_where=sa.text("state = 'pending' AND NOT ready"),
 )
 Index(
     "webhook_deliveries_leased",

@@ -46,7 +46,13 @@ def announce(world: World, tenant: UUID, times: int = 1, event_type: EventType =
             announcements.announce(connection, tenant, event_type, f"batch_{number}")
 
 
+def wake(world: World) -> int:
+    with world.database.transaction_for_any_tenant() as connection:
+        return lanes.wake_for_any_tenant(connection)
+
+
 def claim(world: World, after: UUID | None = None) -> Delivery | None:
+    wake(world)
     with world.database.transaction_for_any_tenant() as connection:
         return deliveries.claim_delivery_for_any_tenant(connection, 60, after)
 
@@ -244,7 +250,7 @@ def flooded(world: World) -> tuple[UUID, UUID]:
     for _ in range(200):
         register(world, flooding, event_type=EventType.BATCH_EXPIRED)
     announce(world, flooding, event_type=EventType.BATCH_EXPIRED)
-    run(world, "UPDATE webhook_deliveries SET next_at = clock_timestamp() + interval '1 hour'")
+    run(world, "UPDATE webhook_deliveries SET ready = false, next_at = clock_timestamp() + interval '1 hour'")
     with world.database.transaction_for_any_tenant() as connection:
         connection.execute(
             sa.text("""
@@ -255,8 +261,8 @@ def flooded(world: World) -> tuple[UUID, UUID]:
         )
         connection.execute(
             sa.text("""
-            INSERT INTO webhook_deliveries (tenant_id, message_id, endpoint_id, state)
-            SELECT tenant_id, id, :endpoint, 'pending' FROM webhook_messages WHERE type = 'batch.failed'
+            INSERT INTO webhook_deliveries (tenant_id, message_id, endpoint_id, state, ready)
+            SELECT tenant_id, id, :endpoint, 'pending', true FROM webhook_messages WHERE type = 'batch.failed'
             """),
             {"endpoint": deep.id},
         )
@@ -299,6 +305,51 @@ def test_a_long_backlog_neither_slows_nor_outranks_others(world: World, flooded:
         times.append(time.monotonic() - started)
     print(f"a claim beside 100,000 due rows: {min(times) * 1000:.1f} ms")
     assert min(times) < 0.25, "a scan of all that is due takes longer than that"
+
+
+def test_however_many_endpoints_wait_for_later_what_is_due_is_found(world: World, owner_url: str) -> None:
+    waiting, modest = world.tenant("waiting"), world.tenant("modest")
+    register(world, waiting)
+    announce(world, waiting)
+    run(
+        world,
+        """
+        INSERT INTO webhook_endpoints (id, tenant_id, name, url, event_types)
+        SELECT ('00000000' || substr(gen_random_uuid()::text, 9))::uuid, :tenant, '', '', '{}'
+        FROM generate_series(1, 20001)
+        """,
+        tenant=waiting,
+    )
+    run(
+        world,
+        """
+        INSERT INTO webhook_deliveries (tenant_id, message_id, endpoint_id, state, next_at)
+        SELECT e.tenant_id, m.id, e.id, 'pending', clock_timestamp() + interval '1 hour'
+        FROM webhook_endpoints e JOIN webhook_messages m USING (tenant_id)
+        ON CONFLICT (message_id, endpoint_id) DO UPDATE SET ready = false, next_at = excluded.next_at
+        """,
+    )
+    due_one = register(world, modest)
+    announce(world, modest)
+    run(world, "UPDATE webhook_deliveries SET ready = false WHERE endpoint_id = :id", id=due_one.id)
+    owner = sa.create_engine(owner_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with owner.connect() as connection:
+        connection.execute(sa.text("VACUUM ANALYZE webhook_deliveries"))
+    with world.database.transaction_for_any_tenant() as connection:
+        plan = connection.scalar(sa.text(f"EXPLAIN (FORMAT JSON) {lanes.WAKE.text}"), {"limit": lanes.WOKEN})[0]
+    assert "webhook_deliveries_later" in {node.get("Index Name") for node in walk(plan["Plan"])}
+    assert (wake(world), wake(world), due(world)) == (1, 0, 1)
+    assert must_claim(world).endpoint_id == due_one.id
+    assert claim(world) is None
+
+
+def test_what_is_due_is_counted_beyond_one_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "VISITED", 3)
+    tenant = world.tenant()
+    for _ in range(7):
+        register(world, tenant)
+    announce(world, tenant)
+    assert (due(world), due(world, 5)) == (7, 5)
 
 
 def test_beyond_what_one_look_takes_in_the_next_look_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

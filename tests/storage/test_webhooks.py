@@ -41,6 +41,8 @@ def announce(world: World, tenant: UUID, state: State = State.COMPLETED, times: 
 
 def claim(world: World, lease_seconds: float = 60) -> Delivery | None:
     with world.database.transaction_for_any_tenant() as connection:
+        lanes.wake_for_any_tenant(connection)
+    with world.database.transaction_for_any_tenant() as connection:
         return deliveries.claim_delivery_for_any_tenant(connection, lease_seconds)
 
 
