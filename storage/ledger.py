@@ -22,10 +22,14 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def hold(connection: Connection, tenant_id: UUID, video_id: UUID, amounts: Amounts, account: Account) -> None:
-    """Set the amounts aside. Raises QuotaExceeded, on which the caller's transaction must end, beyond a limit."""
-    billed = {"key_id": account.key_id, "model": account.model, "labels": account.labels}
-    at = _write(connection, tenant_id, video_id, Entry(Kind.HOLD, amounts), billed)
-    over = [quota for quota in _count(connection, tenant_id, at, held=amounts) if quota.left < 0]
+    """Set the amounts aside. Raises QuotaExceeded, on which the caller's transaction must end, beyond a limit.
+
+    The video was inserted in the same transaction, by an earlier statement: it shares the tenant's row lock, so no
+    limit is set between the moment that this statement sees and its end.
+    """
+    entry = {"video": video_id, "key": account.key_id, "model": account.model, "labels": account.labels}
+    rows = connection.execute(_HOLD, {"tenant": tenant_id, **entry, **_deltas(amounts)}).mappings()
+    over = [quota for quota in map(_quota, rows) if quota.left < 0]
     if over:
         last = max(over, key=lambda quota: quota.resets_at or NEVER)
         raise last.refusal(amounts.of(last.meter))
@@ -84,11 +88,14 @@ def _count(
     connection: Connection, tenant_id: UUID, at: datetime, *, held: Amounts, charged: Amounts | None = None
 ) -> tuple[Quota, ...]:
     """Add to every quota of the tenant; none if it has no limit. `at` is the entry's moment, and decides the period."""
-    values: dict[str, Any] = {"tenant": tenant_id, "at": at}
-    for meter in Meter:
-        values[f"{meter}_held"] = held.of(meter)
-        values[f"{meter}_used"] = charged.of(meter) if charged else 0
+    values = {"tenant": tenant_id, "at": at, **_deltas(held, charged)}
     return tuple(_quota(row) for row in connection.execute(_COUNT, values).mappings())
+
+
+def _deltas(held: Amounts, charged: Amounts | None = None) -> dict[str, int]:
+    return {f"{meter}_held": held.of(meter) for meter in Meter} | {
+        f"{meter}_used": charged.of(meter) if charged else 0 for meter in Meter
+    }
 
 
 def _wait_for_entries(connection: Connection, tenant_id: UUID) -> None:
@@ -118,15 +125,15 @@ def _quota(row: RowMapping) -> Quota:
 
 # The rows are locked in one order for everybody. A row whose period is over begins the next one; a charge that was
 # written in the old period, and waited for the lock into the new one, counts in neither: its period is over.
-_COUNT = sa.text("""
-WITH delta (meter, held, used) AS (
+_COUNTING = """
+WITH entry (at) AS ({moment}), delta (meter, held, used) AS (
   VALUES ('micros', CAST(:micros_held AS bigint), CAST(:micros_used AS bigint)),
          ('video_ms', :video_ms_held, :video_ms_used),
          ('gpu_ms', :gpu_ms_held, :gpu_ms_used)
 ), mine AS (
   SELECT meter,
-         CASE period WHEN 'total' THEN to_timestamp(0) ELSE date_trunc(period, :at, 'UTC') END AS start
-  FROM quotas WHERE tenant_id = :tenant ORDER BY meter FOR UPDATE
+         CASE period WHEN 'total' THEN to_timestamp(0) ELSE date_trunc(period, entry.at, 'UTC') END AS start
+  FROM quotas CROSS JOIN entry WHERE tenant_id = :tenant ORDER BY meter FOR UPDATE OF quotas
 )
 UPDATE quotas q SET
   held = q.held + delta.held,
@@ -136,4 +143,11 @@ UPDATE quotas q SET
 FROM mine JOIN delta ON delta.meter = mine.meter
 WHERE q.tenant_id = :tenant AND q.meter = mine.meter
 RETURNING q.meter, q.period, q.allowed, q.held, q.used, q.since
-""")
+"""
+_ENTER_HOLD = """
+  INSERT INTO ledger (tenant_id, video_id, kind, micros, video_ms, gpu_ms, key_id, model, labels)
+  VALUES (:tenant, :video, 'hold', :micros_held, :video_ms_held, :gpu_ms_held, :key, :model, :labels)
+  RETURNING at
+"""
+_COUNT = sa.text(_COUNTING.format(moment="SELECT CAST(:at AS timestamptz)"))
+_HOLD = sa.text(_COUNTING.format(moment=_ENTER_HOLD)).bindparams(sa.bindparam("labels", type_=ledger.c.labels.type))
