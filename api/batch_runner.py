@@ -5,24 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from threading import Event, Thread
 
 from api import batch_turns
 from api.batch_worker import Lost
 from api.services import Services
+from domain.batches import MOST_FAILURES, Status
 from domain.errors import Unavailable
 from runtime import logs
 from storage import batch_runs
 from storage.batch_runs import Turn
 from storage.database import Database
-from storage.outages import OUTAGES
+from storage.outages import OUTAGES, is_away
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 2  # of its own, so that requests always find as many as there are threads for them
 IDLE_SECONDS = 1.0
-AGAIN_SECONDS = 5.0  # after a failure
+AGAIN_SECONDS = 5.0  # after a failure; twice as long after each that follows
+LONGEST_SECONDS = 300.0
 
 
 class BatchRunner:
@@ -64,20 +67,29 @@ class BatchRunner:
         if turn is None:
             return False
         with logs.bound(batch_id=f"batch_{turn.batch.id.hex}"):
-            delay = self._work(turn)
+            delay, failures = self._work(turn)
             with self._database.transaction(turn.lease.tenant_id) as connection:
-                batch_runs.release(connection, turn.lease, delay)
+                batch_runs.release(connection, turn.lease, delay, failures)
         return True
 
-    def _work(self, turn: Turn) -> float:
+    def _work(self, turn: Turn) -> tuple[float, int]:
+        """The seconds until the next look, and how many turns have failed by now."""
         try:
-            return batch_turns.take(self._served, turn)
+            return batch_turns.take(self._served, turn), 0
         except Lost:
-            return 0.0
+            return 0.0, turn.failures
         except Unavailable as error:
             log.warning("a turn is put off", extra={"code": error.code})
-        except OUTAGES:
-            raise
-        except Exception:
+            return AGAIN_SECONDS, turn.failures
+        except Exception as error:
+            if isinstance(error, OUTAGES) and is_away(error):
+                raise
             log.exception("unexpected failure of a batch")
-        return AGAIN_SECONDS
+        return self._failed(turn, turn.failures + 1)
+
+    def _failed(self, turn: Turn, failures: int) -> tuple[float, int]:
+        """A batch that cannot be begun is over soon; one with videos is tried again, ever more seldom."""
+        if turn.batch.status is Status.VALIDATING and failures >= MOST_FAILURES:
+            with suppress(Lost):
+                batch_turns.give_up(self._served, turn)
+        return min(AGAIN_SECONDS * 2 ** min(failures - 1, 10), LONGEST_SECONDS), failures

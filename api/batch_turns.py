@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 LINES_A_TURN = 20
 MARGIN_SECONDS = 600  # beyond the window, so that it is the batch that ends its videos
 _OVER = Refused((Fault("batch_expired", "The input file could not be read before the completion window expired."),))
+_GIVEN_UP = Refused((Fault("internal_error", "The batch could not be begun, for a failure on our side."),))
 QUOTA_SECONDS = 10.0  # between two tries of a line that the tenant's limits hold up
 
 
@@ -64,6 +65,15 @@ def _begin(worker: Worker) -> float:
         else:
             batch_runs.accept(connection, worker.lease, found)
     return 0.0
+
+
+def give_up(served: Services, turn: Turn) -> None:
+    """The batch cannot be begun, through no fault of its file that we know of. Raises Lost."""
+    with served.database.transaction(turn.lease.tenant_id) as connection:
+        if not batch_runs.refuse(connection, turn.lease, _GIVEN_UP.faults):
+            raise Lost
+        batch_files.announce(connection, turn.batch, Status.FAILED)
+    served.ringer.want(DELIVER)
 
 
 def _lines(worker: Worker) -> tuple[Line, ...] | Refused:

@@ -33,11 +33,15 @@ class BatchLease:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a claim gives: the batch as it stands, and whether its window is over by the database's clock."""
+    """What a claim gives: the batch as it stands, and whether its window is over by the database's clock.
+
+    `failures` of turns came unexpectedly, one after the other, before this one.
+    """
 
     lease: BatchLease
     batch: Batch
     over: bool
+    failures: int
 
 
 def claim_for_any_tenant(connection: Connection, runner: str, lease_seconds: float) -> Turn | None:
@@ -54,13 +58,13 @@ def claim_for_any_tenant(connection: Connection, runner: str, lease_seconds: flo
         sa.update(batches)
         .where(batches.c.id == due)
         .values(fence=batches.c.fence + 1, runner=runner, run_at=NOW + timedelta(seconds=lease_seconds))
-        .returning(*batches_of.COLUMNS, batches.c.fence, (batches.c.expires_at < NOW).label("over"))
+        .returning(*batches_of.COLUMNS, batches.c.fence, batches.c.failures, (batches.c.expires_at < NOW).label("over"))
     )
     row = connection.execute(taken).mappings().one_or_none()
     if row is None:
         return None
     batch = batches_of.batch(row)
-    return Turn(BatchLease(batch.tenant_id, batch.id, row["fence"]), batch, row["over"])
+    return Turn(BatchLease(batch.tenant_id, batch.id, row["fence"]), batch, row["over"], row["failures"])
 
 
 def keep(connection: Connection, lease: BatchLease, lease_seconds: float, *statuses: Status) -> bool:
@@ -69,9 +73,9 @@ def keep(connection: Connection, lease: BatchLease, lease_seconds: float, *statu
     return connection.execute(kept).rowcount == 1
 
 
-def release(connection: Connection, lease: BatchLease, delay_seconds: float) -> None:
+def release(connection: Connection, lease: BatchLease, delay_seconds: float, failures: int = 0) -> None:
     """Let go of the batch, to be looked at again after the delay."""
-    free = {"runner": None, "run_at": NOW + timedelta(seconds=delay_seconds)}
+    free = {"runner": None, "run_at": NOW + timedelta(seconds=delay_seconds), "failures": failures}
     connection.execute(sa.update(batches).where(*_held(lease)).values(free))
 
 

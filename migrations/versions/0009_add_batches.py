@@ -35,6 +35,7 @@ CREATE TABLE batches (
   cancelled_at TIMESTAMP WITH TIME ZONE,
   fence BIGINT DEFAULT '0' NOT NULL,
   runner TEXT,
+  failures BIGINT DEFAULT '0' NOT NULL,
   run_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
   PRIMARY KEY (id),
   FOREIGN KEY(tenant_id) REFERENCES tenants (id),

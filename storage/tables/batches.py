@@ -38,6 +38,7 @@ batches = Table(
     time("cancelled_at"),
     number("fence", default="0"),
     text("runner", null=True),
+    number("failures", default="0"),  # unexpected ones, one after the other
     time("run_at", now=True),  # when it is looked at next; under a claim, when the lease ends
     of_tenant(),
     ForeignKeyConstraint(["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"]),

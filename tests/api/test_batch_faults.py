@@ -250,6 +250,47 @@ def test_an_unforeseen_failure_of_a_line_is_its_own(
     assert place.scalar("SELECT (error->>'status_code')::int FROM batch_lines WHERE state = 'failed'") == 500
 
 
+def test_a_batch_that_cannot_be_begun_fails_after_three_attempts(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def broken(*_: object) -> None:
+        attempts.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("storage.batch_runs.accept", broken)
+    monkeypatch.setattr("api.batch_runner.AGAIN_SECONDS", 0.01)
+    place.batch(2)
+    runner = BatchRunner(served)
+    try:
+        place.until("SELECT count(*) FROM batches WHERE status = 'failed' AND failed_at IS NOT NULL", 1, seconds=20)
+    finally:
+        runner.stop()
+    assert len(attempts) == 3
+    assert place.scalar("SELECT count(*) FROM batches WHERE errors->0->>'code' = 'internal_error'") == 1
+
+
+def test_failures_are_forgotten_once_a_turn_succeeds(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.batch(1)
+    monkeypatch.setattr("api.batch_runner.AGAIN_SECONDS", 0.3)
+    with monkeypatch.context() as broken:
+        broken.setattr("storage.batch_runs.accept", lambda *_: 1 / 0)
+        runner = BatchRunner(served)
+        try:
+            place.until("SELECT max(failures) FROM batches", 1)
+        finally:
+            runner.stop()
+    runner = BatchRunner(served)
+    try:
+        place.until(ONCE_EACH, 1)
+        place.until("SELECT max(failures) FROM batches", 0)
+    finally:
+        runner.stop()
+
+
 def test_batches_take_turns(place: Place) -> None:
     made = {place.batch(1) for _ in range(3)}
     seen = set()
