@@ -7,6 +7,7 @@ the certificate check keep the name. So no answer of a second lookup, no redirec
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -27,6 +28,8 @@ from domain.deliveries import MAX_RESPONSE, Attempt, ErrorClass, retry_after_sec
 from domain.targets import Refusal, Target, parse_target
 from runtime.pinning import PinnedBackend, TlsFailed
 from runtime.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
 
 RESOLVE_SECONDS = 5.0
 TOTAL_SECONDS = 20.0
@@ -68,7 +71,11 @@ class Egress:
         """Send once and say what happened. Any 2xx is a success; every failure is a value, never an exception."""
         started = time.monotonic()
         request = _Request("POST", headers, body)
-        outcome = self._send(url, request, _answer)
+        try:
+            outcome = self._send(url, request, _answer)
+        except Exception:  # an answer that nobody foresaw is the receiver's fault, and must not end its sender
+            log.exception("an answer could not be understood")
+            outcome = ErrorClass.PROTOCOL
         duration_ms, timings = round((time.monotonic() - started) * 1000), request.watch.timings
         if isinstance(outcome, ErrorClass):
             return Attempt(duration_ms, error=outcome, timings=timings)

@@ -60,6 +60,19 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert retry_after_seconds("Wed, 31 Dec 2025 00:00:00 GMT", now) == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+        "Fri, 31 Dec 9999 23:59:59 -9999",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+    ],
+)
+def test_a_date_beyond_all_dates_never_fails(text: str) -> None:
+    seconds = retry_after_seconds(text, datetime(2026, 1, 1, tzinfo=UTC))
+    assert seconds is None or seconds >= 0
+
+
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "²", "Mon, 99 Foo 2026 99:99:99 GMT", "\xff"])
 def test_an_unreadable_retry_after_is_ignored(text: str) -> None:
     assert retry_after_seconds(text, datetime(2026, 1, 1, tzinfo=UTC)) is None

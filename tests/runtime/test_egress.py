@@ -224,6 +224,19 @@ def test_a_broken_body_does_not_undo_a_success(body: bytes) -> None:
     assert (attempt.status, attempt.error) == (200, None)
 
 
+def test_what_nobody_foresaw_is_a_value_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with receiver() as there:
+        attempt = LOCAL.post(there.url(), {"x-note": "no header can say \u20ac"}, b"{}")
+    assert (attempt.status, attempt.error) == (None, ErrorClass.PROTOCOL)
+    assert "an answer could not be understood" in caplog.messages
+
+
+def test_a_retry_after_beyond_all_dates_is_no_failure_of_ours() -> None:
+    with receiver((503, {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"}, b"")) as there:
+        attempt = LOCAL.post(there.url(), {}, b"{}")
+    assert (attempt.status, attempt.error, attempt.retry_after) == (503, ErrorClass.HTTP, None)
+
+
 def test_headers_that_drip_in_end_at_the_deadline() -> None:
     with raw_server(lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nx-slow: ")) as there:
         attempt = post(replace(LOCAL, total_seconds=0.5), f"http://127.0.0.1:{there.port}/")
