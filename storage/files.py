@@ -16,7 +16,7 @@ from domain.errors import NotFound, QuotaExceeded, Unavailable
 from domain.ids import new_id
 from storage.database import Database
 from storage.objects import Download, ObjectStore
-from storage.tables import NOW, characters, files, objects
+from storage.tables import NOW, TICK, characters, files, objects
 
 Purpose = Literal["vision", "batch", "batch_output"]
 SUFFIXES = {"image/png": "png", "video/mp4": "mp4", "application/jsonl": "jsonl"}
@@ -159,7 +159,7 @@ def remove(connection: Connection, tenant_id: UUID, file_id: UUID) -> None:
 def forget_expired_for_any_tenant(connection: Connection, limit: int) -> int:
     """Forget up to `limit` files whose time is over: how many."""
     over = (
-        sa.select(files.c.id).where(files.c.expires_at < NOW).limit(limit).with_for_update(skip_locked=True)
+        sa.select(files.c.id).where(files.c.expires_at < TICK).limit(limit).with_for_update(skip_locked=True)
     ).scalar_subquery()
     keys = connection.scalars(sa.delete(files).where(files.c.id.in_(over)).returning(files.c.object_key)).all()
     _doom(connection, keys)

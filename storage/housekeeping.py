@@ -12,10 +12,8 @@ from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import TRANSITIONS, State
 from storage.forgetting import forget
 from storage.lifecycle import Move, move
-from storage.tables import LIVING, NOW, videos
+from storage.tables import LIVING, TICK, videos
 
-# The time of the statement: only a stable time can be looked up in an index.
-_TICK = sa.func.statement_timestamp(type_=sa.TIMESTAMP(timezone=True))
 _MAY_EXPIRE = [state for state in State if State.EXPIRED in TRANSITIONS[state]]
 
 
@@ -23,7 +21,7 @@ def end_overdue_for_any_tenant(connection: Connection, limit: int) -> Sequence[U
     """Expire up to `limit` videos that were still waiting at their deadline."""
     overdue = connection.execute(
         sa.select(videos.c.id, videos.c.tenant_id, videos.c.state, videos.c.fence)
-        .where(sa.text(LIVING), videos.c.queue_deadline < NOW, videos.c.state.in_(_MAY_EXPIRE))
+        .where(sa.text(LIVING), videos.c.queue_deadline < TICK, videos.c.state.in_(_MAY_EXPIRE))
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
@@ -45,7 +43,7 @@ def forget_expired_for_any_tenant(connection: Connection, limit: int) -> Sequenc
     """Forget up to `limit` videos whose retention is over, however they ended."""
     over = connection.execute(
         sa.select(videos.c.id, videos.c.tenant_id)
-        .where(videos.c.deleted_at.is_(None), videos.c.expires_at < _TICK)
+        .where(videos.c.deleted_at.is_(None), videos.c.expires_at < TICK)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.schedule import Lease, held_by
-from storage.tables import NOW, objects, outputs, videos
+from storage.tables import NOW, TICK, objects, outputs, videos
 
 
 class Kind(StrEnum):
@@ -147,7 +147,7 @@ def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
 
 def take_doomed_for_any_tenant(connection: Connection, grace_seconds: float, limit: int) -> Sequence[str]:
     """Keys whose time is up; other sweepers leave them alone for five minutes."""
-    overdue = NOW - timedelta(seconds=grace_seconds)
+    overdue = TICK - timedelta(seconds=grace_seconds)
     due = (
         sa.select(objects.c.key)
         .where(objects.c.doomed_at.is_not(None), objects.c.doomed_at < overdue)

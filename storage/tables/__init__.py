@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from storage.tables.administration import admin_keys, audit_log
 from storage.tables.batches import OPEN_BATCH, batch_lines, batches
-from storage.tables.columns import CLAIMABLE, LEASED, LIVING, NOW, metadata
+from storage.tables.columns import CLAIMABLE, LEASED, LIVING, NOW, TICK, metadata
 from storage.tables.feedback import feedback
 from storage.tables.files import characters, files
 from storage.tables.idempotency import idempotency_keys, submissions
@@ -32,6 +32,7 @@ __all__ = [
     "OPEN_BATCH",
     "SERVICE_TABLES",
     "TENANT_TABLES",
+    "TICK",
     "admin_keys",
     "api_keys",
     "attempts",

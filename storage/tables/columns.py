@@ -15,6 +15,8 @@ from domain.lifecycle import RUNS, TERMINAL
 metadata = MetaData()
 
 NOW = sa.func.clock_timestamp(type_=sa.TIMESTAMP(timezone=True))
+# The time of the statement: only a time that stays the same throughout can be looked up in an index.
+TICK = sa.func.statement_timestamp(type_=sa.TIMESTAMP(timezone=True))
 CLAIMABLE = "state IN ({})".format(", ".join(f"'{run.waiting}'" for run in RUNS.values()))
 LEASED = "state IN ({})".format(", ".join(f"'{run.running}'" for run in RUNS.values()))
 LIVING = "state NOT IN ({})".format(", ".join(f"'{state}'" for state in sorted(TERMINAL)))
