@@ -158,7 +158,7 @@ def _write(connection: Connection, delivery: Delivery, health: Health) -> None:
 
 
 def _end(connection: Connection, row: sa.Row[tuple[object, ...]]) -> None:
-    """No worker survives this delivery, or its endpoint went while the message was being stored."""
+    """No worker survives this delivery, or its endpoint went while it was being stored, or its URL is erased."""
     connection.execute(
         sa.update(webhook_deliveries)
         .where(webhook_deliveries.c.message_id == row.message_id, webhook_deliveries.c.endpoint_id == row.endpoint_id)
@@ -232,8 +232,9 @@ WITH picked AS MATERIALIZED (
   FROM picked, webhook_messages m, webhook_endpoints e
   WHERE d.message_id = picked.message_id AND d.endpoint_id = picked.endpoint_id
     AND m.id = d.message_id AND e.id = d.endpoint_id
-  RETURNING d.tenant_id, d.message_id, d.endpoint_id, d.fence, d.attempts, coalesce(d.url, e.url) AS url, m.body,
-    e.deleted_at IS NULL AND e.disabled_at IS NULL AS wanted,
+  RETURNING d.tenant_id, d.message_id, d.endpoint_id, d.fence, d.attempts, m.body,
+    CASE WHEN e.kind = 'request' THEN d.url ELSE e.url END AS url,
+    e.deleted_at IS NULL AND e.disabled_at IS NULL AND (e.kind <> 'request' OR d.url IS NOT NULL) AS wanted,
     CASE WHEN e.kind = 'request'
       THEN (SELECT s.id FROM webhook_endpoints s WHERE s.tenant_id = e.tenant_id AND s.kind = 'default')
       ELSE e.id END AS signer

@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
+from domain.errors import Conflict
 from domain.ids import new_id
 from domain.webhooks import LOG_DAYS, REPLAY_LIMIT, REPLAY_RATE, EventType
 from storage.tables import NOW, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
@@ -134,16 +135,23 @@ def attempts_of(connection: Connection, tenant_id: UUID, entry: Entry) -> Sequen
 def resend(connection: Connection, tenant_id: UUID, scope: UUID | None, message_id: UUID) -> bool:
     """Send it again now, with a fresh count of attempts. False if there is no such delivery.
 
-    One that is being sent at this moment is left alone.
+    One that is being sent at this moment is left alone. Raises Conflict if its URL is erased.
     """
     _lock_endpoint(connection, tenant_id, scope)
     mine = _one(tenant_id, scope, message_id)
+    if connection.scalar(sa.select(sa.literal(1)).where(*mine, sa.not_(_has_url(scope)))) is not None:
+        raise Conflict(
+            "The URL of this delivery was erased with its video, so it cannot be sent again.", code="webhook_url_erased"
+        )
     connection.execute(sa.update(webhook_deliveries).where(*mine, _IDLE).values(**_AGAIN, ready=True, next_at=NOW))
     return connection.scalar(sa.select(sa.literal(1)).where(*mine)) is not None
 
 
 def replay(connection: Connection, tenant_id: UUID, scope: UUID | None, span: Span) -> Replayed:
-    """Send a span of messages again, REPLAY_RATE a second, oldest first, at most REPLAY_LIMIT of them."""
+    """Send a span of messages again, REPLAY_RATE a second, oldest first, at most REPLAY_LIMIT of them.
+
+    Those whose URL is erased are left out.
+    """
     _lock_endpoint(connection, tenant_id, scope)
     mine = _within(tenant_id, scope, span)
     beyond = connection.execute(mine.offset(REPLAY_LIMIT).limit(1)).one_or_none()
@@ -185,6 +193,7 @@ def _within(tenant_id: UUID, scope: UUID | None, span: Span) -> sa.Select[Any, A
         .where(
             webhook_deliveries.c.tenant_id == tenant_id,
             _in(tenant_id, scope),
+            _has_url(scope),
             webhook_deliveries.c.message_id >= _first_id(span.since),
             webhook_deliveries.c.message_id < _first_id(span.until),
             webhook_deliveries.c.state.in_(span.states),
@@ -214,6 +223,11 @@ def _one(tenant_id: UUID, scope: UUID | None, message_id: UUID) -> tuple[sa.Colu
         webhook_deliveries.c.message_id == message_id,
         _in(tenant_id, scope),
     )
+
+
+def _has_url(scope: UUID | None) -> sa.ColumnElement[bool]:
+    """An endpoint has its own; that of a request is erased with its video."""
+    return sa.true() if scope is not None else webhook_deliveries.c.url.is_not(None)
 
 
 def _lock_endpoint(connection: Connection, tenant_id: UUID, scope: UUID | None) -> None:

@@ -231,6 +231,20 @@ def test_the_url_of_a_request_gets_the_end_signed_with_the_default_secret(home: 
     assert home.client.webhooks.list().data == [], "it is no endpoint of theirs"
 
 
+def test_an_end_whose_url_is_erased_cannot_be_sent_again(home: Home) -> None:
+    video = home.fail_a_video(webhook_url=home.there.url("/secret?token=1"))
+    assert home.deliver() == 1
+    path = "/webhook_endpoints/default"
+    [delivery] = home.get(f"{path}/deliveries")["data"]
+    home.client.videos.delete(video)
+    with pytest.raises(ConflictError) as refused:
+        home.post(f"{path}/deliveries/{delivery['id']}/resend")
+    assert refused.value.code == "webhook_url_erased"
+    assert home.post(f"{path}/replay", since=0, state="all")["scheduled"] == 0
+    assert home.deliver() == 0
+    assert [request.path for request in home.there.requests] == ["/secret?token=1"]
+
+
 def test_the_default_secret_is_read_and_rotated(home: Home) -> None:
     first = home.get("/webhook_endpoints/default")
     assert first["object"] == "webhook_endpoint.default"
