@@ -3,16 +3,19 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from domain.errors import Conflict
 from domain.lifecycle import Stage, State
 from domain.video import Request
 from domain.webhooks import EventType
-from storage import announcements, leases, webhooks
+from storage import announcements, deliveries, delivery_log, leases, webhooks
+from storage.delivery_log import Span
 from storage.forgetting import forget
 from storage.lifecycle import Move, move
 from storage.webhooks import Endpoint
@@ -173,6 +176,44 @@ def test_origins_of_requests_are_no_endpoints_of_the_tenant(world: World) -> Non
         assert webhooks.page(connection, tenant, after=None, limit=9).endpoints == ()
         assert webhooks.find(connection, tenant, origin) is None
         assert not webhooks.delete(connection, tenant, origin)
+
+
+def test_origins_beyond_the_limit_share_one_lane(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcements, "ORIGINS", 2)
+    tenant = world.tenant()
+    for host in ("a", "b", "c", "d", "a"):
+        world.create(tenant)
+        ask_for(world, tenant, f"https://{host}.example.com/x")
+        assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
+    where = "(SELECT url FROM webhook_endpoints e WHERE e.id = endpoint_id)"
+    lanes = rows(world, "SELECT " + where + ", count(*) FROM webhook_deliveries GROUP BY 1 ORDER BY 1")
+    assert lanes == [("https://*", 2), ("https://a.example.com:443", 2), ("https://b.example.com:443", 1)]
+    with world.database.transaction_for_any_tenant() as connection:
+        claimed = [deliveries.claim_delivery_for_any_tenant(connection) for _ in range(5)]
+    assert sorted(each.url for each in claimed if each) == sorted(
+        f"https://{host}.example.com/x" for host in ("a", "a", "b", "c", "d")
+    )
+
+
+def test_a_delivery_whose_url_is_erased_goes_nowhere(world: World) -> None:
+    tenant = world.tenant()
+    video = world.create(tenant)
+    ask_for(world, tenant, "https://hooks.example.com/secret-path")
+    assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
+    with world.database.transaction(tenant) as connection:
+        assert forget(connection, tenant, video)
+    [(message,)] = rows(world, "SELECT message_id FROM webhook_deliveries")
+    with world.database.transaction(tenant) as connection:
+        with pytest.raises(Conflict, match="erased"):
+            delivery_log.resend(connection, tenant, None, message)
+        everything = Span(
+            datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1), ("cancelled",)
+        )
+        assert delivery_log.replay(connection, tenant, None, everything).scheduled == 0
+    rows(world, "UPDATE webhook_deliveries SET state = 'pending', ready = true RETURNING 1")
+    with world.database.transaction_for_any_tenant() as connection:
+        assert deliveries.claim_delivery_for_any_tenant(connection) is None
+    assert rows(world, "SELECT state FROM webhook_deliveries") == [("cancelled",)]
 
 
 def test_a_deleted_video_announces_nothing(world: World) -> None:
