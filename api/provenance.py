@@ -6,8 +6,10 @@ Without a key, so bounded by size, by number and by time; the file is parsed in 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -60,14 +62,24 @@ class ProvenanceVerification(BaseModel):
 
 
 async def receive(request: Request, served: Served) -> AsyncGenerator[Body]:
-    """A body of anybody. Few at a time, so that strangers leave room for tenants. Raises Unavailable."""
-    if not served.detections.acquire(blocking=False):
+    """A body of anybody, and once it is there a place to verify it. Raises Unavailable.
+
+    Few of both, so that strangers leave room for tenants. A slow body holds no place that a quick one could use.
+    """
+    with _place(served.strangers):
+        async with bodies.within(request, served.settings.max_upload_bytes, PATIENCE_SECONDS) as body:
+            with _place(served.detections):
+                yield body
+
+
+@contextmanager
+def _place(places: BoundedSemaphore) -> Generator[None]:
+    if not places.acquire(blocking=False):
         raise Unavailable("Too many files are being verified at the moment. Please try again shortly.")
     try:
-        async with bodies.within(request, served.settings.max_upload_bytes, PATIENCE_SECONDS) as body:
-            yield body
+        yield
     finally:
-        served.detections.release()
+        places.release()
 
 
 _FILE = {"type": "string", "format": "binary"}

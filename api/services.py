@@ -31,6 +31,7 @@ from storage.objects import ObjectStore
 from storage.ratelimit import Limiter
 
 MOST_DETECTIONS = 4  # files of strangers that are verified at once
+MOST_STRANGERS = 32  # bodies of strangers that arrive, or wait for that, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Services:
     probes: Probes
     moderator: Moderator
     board: Board
+    strangers: BoundedSemaphore  # places for the bodies of requests that need no key
     detections: BoundedSemaphore  # places for files that strangers have verified
     batch_wanted: Event  # set whenever a batch has something to do
     retrievals: Retrievals
@@ -93,6 +95,7 @@ class Services:
             probes=probes,
             moderator=moderator,
             board=Board(database, models, probes, moderator),
+            strangers=BoundedSemaphore(MOST_STRANGERS),
             detections=BoundedSemaphore(MOST_DETECTIONS),
             batch_wanted=Event(),
             retrievals=Retrievals(),

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -21,6 +24,7 @@ from moderation.manifest import GENERATED
 from moderation.provenance import SignedFile
 from moderation.verification import Verification
 from runtime.settings import Settings
+from tests.api.sse import serving
 from tests.moderation.test_provenance import KINDS, MIMES, authority, drafts, notary, signed_drafts
 
 __all__ = ["authority", "drafts", "notary", "signed_drafts"]
@@ -129,6 +133,18 @@ def test_few_files_are_verified_at_once(app: TestClient, monkeypatch: pytest.Mon
         enough.set()
         assert {each.result()["state"] for each in asked} == {"absent"}
     assert answer(app, b"\xff\xd8\xff\xd9")["state"] == "absent", "places are given back"
+
+
+def test_slow_bodies_keep_nobody_else_waiting(settings: Settings) -> None:
+    with serving(settings) as live, ExitStack() as slow:
+        host, _, port = live.url.removeprefix("http://").partition(":")
+        for _ in range(MOST_DETECTIONS):
+            body = slow.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            head = f"POST {ROUTE} HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: 4\r\n"
+            body.sendall(f"{head}expect: 100-continue\r\n\r\n".encode())
+            assert b" 100 " in body.recv(1024), "the API reads the body now"
+        quick = httpx.post(live.url + ROUTE, content=b"\xff\xd8\xff\xd9", headers={"content-type": "image/jpeg"})
+    assert quick.status_code == 200, quick.text
 
 
 def test_hostile_files_leave_every_place_free(app: TestClient) -> None:
