@@ -104,21 +104,23 @@ class Attempt:
                 return self._of_key(connection, self.retry.key)
             return self._of_count(connection)
 
-    def once(self, connection: Connection, make: Callable[[], str]) -> Made:
+    def once(self, connection: Connection, make: Callable[[], str], *, resource: str | None = None) -> Made:
         """Make it, unless an earlier try did, within the transaction that makes it and before its other statements.
 
+        Who knows before what `make` will return says so with `resource`: a counted request is remembered as it begins.
         Raises InFlight while another request with the same key makes it, Conflict if the key means another request.
         """
-        made = self._begin(connection)
+        made = self._begin(connection, resource)
         if made is not None:
             return made
-        resource = make()
-        self._remember(connection, resource)
-        return Made(resource, replayed=False)
+        name = make()
+        if resource is None or self.retry.key is not None:
+            self._remember(connection, name)
+        return Made(name, replayed=False)
 
-    def _begin(self, connection: Connection) -> Made | None:
+    def _begin(self, connection: Connection, resource: str | None) -> Made | None:
         if self.retry.key is None:
-            return self._of_count(connection)
+            return self._of_count(connection, resource)
         if not idempotency.lock_key(connection, self.caller.tenant_id, self.retry.key):
             raise InFlight("A request with this Idempotency-Key is still in progress. Please try again shortly.")
         return self._of_key(connection, self.retry.key)
@@ -142,12 +144,12 @@ class Attempt:
             )
         return Made(named.resource, replayed=True)
 
-    def _of_count(self, connection: Connection) -> Made | None:
+    def _of_count(self, connection: Connection, new: str | None = None) -> Made | None:
         counted = self._counted()
         if counted is None:
             return None
         idempotency.lock_alike(connection, self.caller.tenant_id, counted)
-        resource = idempotency.adopt(connection, self.caller.tenant_id, counted)
+        resource = idempotency.adopt(connection, self.caller.tenant_id, counted, new)
         return None if resource is None else Made(resource, replayed=True)
 
     def _counted(self) -> Counted | None:

@@ -77,13 +77,14 @@ def _remember(
 ) -> Submitted:
     """One transaction: the video with all that belongs to it, or nothing."""
     with served.database.transaction(caller.tenant_id) as connection:
+        name = ids.public(ids.Kind.VIDEO, new.id)
         stored: list[Video] = []
 
         def make() -> str:
             stored.append(_store(connection, caller, new, errand))
-            return ids.public(ids.Kind.VIDEO, new.id)
+            return name
 
-        made = Made(make(), replayed=False) if attempt is None else attempt.once(connection, make)
+        made = Made(make(), replayed=False) if attempt is None else attempt.once(connection, make, resource=name)
         if stored:
             return Submitted(stored[0], made)
         outputs.abandon_inputs(connection, caller.tenant_id, new.id)

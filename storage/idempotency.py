@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.tables import NOW, idempotency_keys, submissions
+from storage.tables import NOW, TICK, idempotency_keys, submissions
 
 KEY_TIME = timedelta(hours=24)
 MOST_COUNT = 100  # of the retries of one request
 RETRY_TIME = timedelta(seconds=120)  # an older resource is no longer what a counted retry asks for
 SUBMISSION_TIME = timedelta(minutes=10)  # the slowest upload is over by then
-# The time of the statement: only a stable time can be looked up in an index.
-_TICK = sa.func.statement_timestamp(type_=sa.TIMESTAMP(timezone=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +64,20 @@ def lock_alike(connection: Connection, tenant_id: UUID, request: Counted) -> Non
     connection.execute(_LOCK if request.count else _LOCK_SHARED, {"name": name})
 
 
-def adopt(connection: Connection, tenant_id: UUID, request: Counted) -> str | None:
+def adopt(connection: Connection, tenant_id: UUID, request: Counted, new: str | None = None) -> str | None:
     """The resource that an earlier try of this request made, noted as answered to this one too. None: make it.
+
+    With `new`, what is to be made is remembered at once, as `remember` does.
 
     A retry asks for what was made a short time ago and nobody knows of. An original asks for what only retries were
     answered with, and that was made after it came: its own retry was faster. The lock is held.
     """
     span = RETRY_TIME if request.count else request.age
     values = {"of": tenant_id, "key": request.key_id, "print": request.fingerprint, "count": request.count}
-    return connection.scalar(_ADOPT, {**values, "before": request.count - 1, "span": span})
+    values |= {"before": request.count - 1, "span": span}
+    if new is None:
+        return connection.scalar(_ADOPT, values)
+    return connection.scalar(_ADOPT_OR_REMEMBER, {**values, "new": new})
 
 
 def remember(connection: Connection, tenant_id: UUID, request: Counted, resource: str) -> None:
@@ -105,11 +109,11 @@ def forget(connection: Connection, tenant_id: UUID, resource: str) -> None:
 def drop_old_for_any_tenant(connection: Connection, limit: int) -> None:
     """Forget up to `limit` keys and as many submissions that are past their time."""
     keys = sa.tuple_(idempotency_keys.c.tenant_id, idempotency_keys.c.key)
-    over = sa.select(idempotency_keys.c.tenant_id, idempotency_keys.c.key).where(idempotency_keys.c.expires_at < _TICK)
+    over = sa.select(idempotency_keys.c.tenant_id, idempotency_keys.c.key).where(idempotency_keys.c.expires_at < TICK)
     connection.execute(sa.delete(idempotency_keys).where(keys.in_(over.limit(limit).with_for_update(skip_locked=True))))
     rows = sa.tuple_(submissions.c.tenant_id, submissions.c.resource)
     old = sa.select(submissions.c.tenant_id, submissions.c.resource).where(
-        submissions.c.created_at < _TICK - SUBMISSION_TIME
+        submissions.c.created_at < TICK - SUBMISSION_TIME
     )
     connection.execute(sa.delete(submissions).where(rows.in_(old.limit(limit).with_for_update(skip_locked=True))))
 
@@ -154,6 +158,22 @@ def _adoption() -> sa.Update:
     )
 
 
+def _adoption_or_memory() -> sa.Select[Any]:
+    adopted = _adoption().cte("adopted")
+    row = {
+        "tenant_id": sa.bindparam("of", type_=sa.Uuid),
+        "key_id": sa.bindparam("key", type_=sa.Uuid),
+        "fingerprint": sa.bindparam("print", type_=sa.LargeBinary),
+        "resource": sa.bindparam("new", type_=sa.Text),
+        "counts": sa.func.array_append(
+            sa.text("CAST('{}' AS smallint[])"), sa.bindparam("count", type_=sa.SmallInteger)
+        ),
+    }
+    unless_adopted = sa.select(*row.values()).where(~sa.exists().select_from(adopted))
+    remembered = sa.insert(submissions).from_select([*row], unless_adopted).cte("remembered")
+    return sa.select(adopted.c.resource).add_cte(remembered)
+
+
 _FIND_KEY = sa.select(idempotency_keys.c.fingerprint, idempotency_keys.c.resource).where(
     idempotency_keys.c.tenant_id == sa.bindparam("of"),
     idempotency_keys.c.key == sa.bindparam("name"),
@@ -161,6 +181,7 @@ _FIND_KEY = sa.select(idempotency_keys.c.fingerprint, idempotency_keys.c.resourc
 )
 _REMEMBER_KEY = _naming()
 _ADOPT = _adoption()
+_ADOPT_OR_REMEMBER = _adoption_or_memory()
 _INSERT = sa.insert(submissions)
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
