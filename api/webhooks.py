@@ -5,18 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from api import bodies, webhook_values
+from api import bodies, idempotency, webhook_values
 from api.bodies import Received
 from api.deps import Authenticated, Served
+from api.idempotency import Retrying
 from api.openapi import FAILURES
+from api.services import Services
 from api.webhook_trial import send_test
 from domain import ids
 from domain.webhooks import CONCURRENCY, EventType, Pace
-from storage import webhooks
-from storage.webhooks import Endpoint, Reason
+from storage import endpoint_secrets, webhooks
+from storage.database import Connection
+from storage.keys import Caller
+from storage.secrets import unseal
+from storage.webhooks import Changes, Endpoint, Reason
 
 ENDPOINT = "/webhook_endpoints/{webhook_endpoint_id}"
 
@@ -100,23 +105,20 @@ router = APIRouter(prefix="/v1", tags=["webhooks"], responses=FAILURES)
 @router.post(
     "/webhook_endpoints", openapi_extra=webhook_values.json_body(webhook_values.ENDPOINT, *webhook_values.REQUIRED)
 )
-def create_webhook_endpoint(served: Served, caller: Authenticated, body: Received) -> WebhookEndpointWithSecret:
-    """Subscribe a URL to event types. `signing_secret` is shown here and never again."""
+def create_webhook_endpoint(
+    retry: Retrying, served: Served, caller: Authenticated, body: Received, response: Response
+) -> WebhookEndpointWithSecret:
+    """Subscribe a URL to event types. `signing_secret` is shown here, to a repetition of this call, and never again."""
     values = bodies.read(body)
-    wanted = webhook_values.changes(served, values)
-    webhook_values.require(values, *webhook_values.REQUIRED)
-    with served.database.transaction(caller.tenant_id) as connection:
-        endpoint, secret = webhooks.create(
-            connection,
-            caller.tenant_id,
-            name=wanted.name or "",
-            url=wanted.url or "",
-            event_types=wanted.event_types or (),
-            pace=Pace(wanted.rate, wanted.concurrency or CONCURRENCY),
-            keys=served.settings.webhook_keys,
-            most=caller.tenant.endpoints,
-        )
-    return WebhookEndpointWithSecret(**_fields(endpoint), signing_secret=secret)
+    attempt = idempotency.attempt(retry, caller, values)
+    made = attempt.recall(served)
+    if made is None:
+        wanted = webhook_values.changes(served, values)
+        webhook_values.require(values, *webhook_values.REQUIRED)
+        with served.database.transaction(caller.tenant_id) as connection:
+            made = attempt.once(connection, lambda: _create(served, connection, caller, wanted))
+    made.tell(response)
+    return _with_secret(served, caller, made.resource)
 
 
 @router.get("/webhook_endpoints")
@@ -145,6 +147,8 @@ def retrieve_webhook_endpoint(served: Served, caller: Authenticated, webhook_end
     endpoint_id = webhook_values.known(webhook_endpoint_id)
     with served.database.transaction(caller.tenant_id) as connection:
         endpoint = webhooks.find(connection, caller.tenant_id, endpoint_id)
+        if endpoint is not None:
+            served.retrievals.note(connection, caller.tenant_id, webhook_endpoint_id, endpoint.created_at)
     return _shown(endpoint or webhook_values.not_found(webhook_endpoint_id))
 
 
@@ -199,6 +203,30 @@ def test_webhook_endpoint(
 def list_webhook_event_types(_caller: Authenticated) -> WebhookEventTypeList:
     """What an endpoint can subscribe to."""
     return WebhookEventTypeList(data=list(EventType))
+
+
+def _create(served: Services, connection: Connection, caller: Caller, wanted: Changes) -> str:
+    endpoint, _ = webhooks.create(
+        connection,
+        caller.tenant_id,
+        name=wanted.name or "",
+        url=wanted.url or "",
+        event_types=wanted.event_types or (),
+        pace=Pace(wanted.rate, wanted.concurrency or CONCURRENCY),
+        keys=served.settings.webhook_keys,
+        most=caller.tenant.endpoints,
+    )
+    return ids.public(ids.Kind.WEBHOOK_ENDPOINT, endpoint.id)
+
+
+def _with_secret(served: Services, caller: Caller, public_id: str) -> WebhookEndpointWithSecret:
+    """The endpoint as it is now, with its newest secret. Raises NotFound if it was deleted since."""
+    endpoint_id = webhook_values.known(public_id)
+    with served.database.transaction(caller.tenant_id) as connection:
+        endpoint = webhooks.find(connection, caller.tenant_id, endpoint_id) or webhook_values.not_found(public_id)
+        newest, *_ = endpoint_secrets.active(connection, caller.tenant_id, endpoint_id)
+    secret = unseal(newest, served.settings.webhook_keys, endpoint_id)
+    return WebhookEndpointWithSecret(**_fields(endpoint), signing_secret=secret)
 
 
 def _shown(endpoint: Endpoint) -> WebhookEndpoint:

@@ -41,6 +41,22 @@ def test_an_endpoint_is_created_and_shows_its_secret_only_then(client: OpenAI) -
     assert made.signing_secret not in client.webhooks.with_raw_response.list().text
 
 
+def test_a_create_that_is_sent_again_finds_the_endpoint_and_its_secret(client: OpenAI, http: TestClient) -> None:
+    body = {"name": "n", "url": "https://hooks.example.com/", "event_types": ["video.failed"]}
+    named = {"idempotency-key": "same"}
+    for headers in ([named, named], [{"x-stainless-retry-count": "0"}, {"x-stainless-retry-count": "1"}]):
+        first, second = (http.post("/v1/webhook_endpoints", json=body, headers=each) for each in headers)
+        assert (first.status_code, second.status_code) == (200, 200)
+        assert second.json() == first.json()
+        assert first.json()["signing_secret"].startswith("whsec_")
+        assert [answer.headers.get("idempotent-replayed") for answer in (first, second)] == [None, "true"]
+    assert len(client.webhooks.list().data) == 2
+    other = http.post("/v1/webhook_endpoints", json={**body, "name": "m"}, headers=named)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    client.webhooks.delete(http.post("/v1/webhook_endpoints", json=body, headers=named).json()["id"])
+    assert http.post("/v1/webhook_endpoints", json=body, headers=named).status_code == 404
+
+
 def test_endpoints_are_listed_newest_first_over_pages(client: OpenAI) -> None:
     made = [create(client, name=str(number)).id for number in range(3)]
     assert [endpoint.id for endpoint in client.webhooks.list(limit=2)] == made[::-1], "the client turns pages itself"
