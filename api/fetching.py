@@ -14,9 +14,11 @@ TOTAL_SECONDS = 10.0
 MOST_BYTES = 20 * 1024 * 1024
 # What object stores call a file whose type nobody told them is looked into, too.
 KINDS = ("image/jpeg", "image/png", "image/webp", "image/jpg", "application/octet-stream", "binary/octet-stream")
+_NOT_PUBLIC = "it must be an https URL of a public host that can be found"
 _REASONS = {
-    ErrorClass.TARGET: "it must be an https URL of a public host",
-    ErrorClass.DNS: "the name of its host is unknown",
+    # One sentence for both: which names exist in our own network is nobody's business.
+    ErrorClass.TARGET: _NOT_PUBLIC,
+    ErrorClass.DNS: _NOT_PUBLIC,
     ErrorClass.TIMEOUT: "the host was too slow",
     ErrorClass.TLS: "the certificate of its host is not valid",
     TOO_LARGE: f"the picture may have at most {MOST_BYTES} bytes",

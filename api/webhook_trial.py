@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from threading import BoundedSemaphore
 
 from api.services import Services
-from domain.errors import InvalidRequest, Unavailable
+from api.turns import Room, Turns
+from domain.deliveries import ErrorClass
+from domain.errors import InvalidRequest
 from domain.ids import Kind, new_id, public
 from domain.webhooks import EventType, payload, sample
 from runtime.egress import Egress
@@ -17,7 +18,8 @@ from storage.secrets import unseal
 from storage.webhooks import Endpoint
 
 TEST_SECONDS = 10.0  # for the whole exchange: half of what a delivery gets, since a request thread waits
-_PLACES = BoundedSemaphore(4)  # of the process's request threads, so that slow receivers leave some for all others
+ROOM = Room(places=2, of_a_tenant=1, waiting=0, patience_seconds=0)  # slow receivers leave threads for all others
+_TURNS = Turns(ROOM, "Too many webhook tests are under way.")
 
 
 def send_test(served: Services, caller: Caller, endpoint: Endpoint, event_type: EventType) -> int:
@@ -31,14 +33,12 @@ def send_test(served: Services, caller: Caller, endpoint: Endpoint, event_type: 
     message = new_id()
     body = payload(message, event_type, int(time.time()), sample(event_type))
     egress = Egress(allow_loopback=served.settings.webhook_allow_loopback, total_seconds=TEST_SECONDS)
-    if not _PLACES.acquire(blocking=False):
-        raise Unavailable("Too many webhook tests are under way. Please try again shortly.")
-    try:
+    with _TURNS.of(caller.tenant_id):
         attempt = send(egress, endpoint.url, public(Kind.EVENT, message), body, secrets)
-    finally:
-        _PLACES.release()
     if attempt.status is None:
+        # Which names exist in our own network is nobody's business: one class for all that are not public.
+        error = ErrorClass.TARGET if attempt.error is ErrorClass.DNS else attempt.error
         raise InvalidRequest(
-            f"The endpoint gave no answer: {attempt.error}.", param="webhook_endpoint_id", code="webhook_test_failed"
+            f"The endpoint gave no answer: {error}.", param="webhook_endpoint_id", code="webhook_test_failed"
         )
     return attempt.status

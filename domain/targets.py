@@ -63,7 +63,7 @@ def parse_target(url: str, *, allow_loopback: bool = False) -> Target | Refusal:
         port = split.port
     except ValueError:
         return Refusal("This is not a URL.")
-    reason = _refuse_scheme(split, allow_loopback=allow_loopback) or _refuse_host(split)
+    reason = _refuse_scheme(split, allow_loopback=allow_loopback) or _refuse_host(split, allow_loopback=allow_loopback)
     if reason is not None:
         return Refusal(reason)
     port = _DEFAULT_PORTS[split.scheme] if port is None else port
@@ -81,7 +81,7 @@ def _refuse_scheme(split: SplitResult, *, allow_loopback: bool) -> str | None:
     return "The URL must begin with https://."
 
 
-def _refuse_host(split: SplitResult) -> str | None:
+def _refuse_host(split: SplitResult, *, allow_loopback: bool) -> str | None:
     host = _host(split)
     if "@" in split.netloc:
         return "The URL must not contain credentials."
@@ -90,6 +90,9 @@ def _refuse_host(split: SplitResult) -> str | None:
     # The C library reads 0x7f.1, 2130706433 and 0177.0.0.1 as addresses; no DNS name ends in a number.
     if not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
         return "The host must be a DNS name (an international one in its xn-- form) or an IP address."
+    # What one label resolves to depends on the network that we are in: no public service has such a name.
+    if "." not in host and not allow_loopback:
+        return "The host's name must have a domain."
     return None
 
 

@@ -159,6 +159,15 @@ def test_what_the_host_answers_instead_is_told(hosted: tuple[OpenAI, Receiver], 
     assert len(host.requests) == 1
 
 
+def test_nobody_learns_which_names_exist_in_our_network(client: OpenAI) -> None:
+    told = set[str]()
+    for url in ("https://no-such-host.invalid/a.png", "https://10.0.0.1/a.png", "https://metadata/a.png"):
+        with pytest.raises(BadRequestError) as refused:
+            client.videos.create(prompt="it moves", size="256x144", extra_body=of_url(url))
+        told.add(refused.value.message)
+    assert len(told) == 1, told
+
+
 @pytest.mark.parametrize(
     "url",
     [
