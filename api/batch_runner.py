@@ -10,7 +10,7 @@ from dataclasses import replace
 from threading import Event, Thread
 
 from api import batch_turns
-from api.batch_worker import Lost
+from api.batch_worker import Lost, beating
 from api.services import Services
 from domain.batches import MOST_FAILURES, Status
 from domain.errors import Unavailable
@@ -67,7 +67,8 @@ class BatchRunner:
         if turn is None:
             return False
         with logs.bound(batch_id=f"batch_{turn.batch.id.hex}"):
-            delay, failures = self._work(turn)
+            with beating(self._database, turn.lease, self._served.settings.lease_seconds):
+                delay, failures = self._work(turn)
             with self._database.transaction(turn.lease.tenant_id) as connection:
                 batch_runs.release(connection, turn.lease, delay, failures)
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -36,6 +37,7 @@ from storage.outages import OUTAGES
 log = logging.getLogger(__name__)
 
 LINES_A_TURN = 20
+TURN_SECONDS = 10.0  # after which no further line is begun
 MARGIN_SECONDS = 600  # beyond the window, so that it is the batch that ends its videos
 _OVER = Refused((Fault("batch_expired", "The input file could not be read before the completion window expired."),))
 _GIVEN_UP = Refused((Fault("internal_error", "The batch could not be begun, for a failure on our side."),))
@@ -118,12 +120,15 @@ def _expire(worker: Worker) -> None:
 
 
 def _create(worker: Worker, most: int) -> bool:
-    """The next lines as videos. False: the tenant's limits or an outage hold them up."""
+    """The next lines as videos, as many as there is time for. False: the tenant's limits or an outage hold them up."""
     batch = worker.batch
     with worker.served.database.transaction(batch.tenant_id) as connection:
         lines = batch_lines.waiting(connection, worker.lease, most)
         caller = None if batch.key_id is None else keys.caller(connection, batch.tenant_id, batch.key_id)
+    until = time.monotonic() + TURN_SECONDS
     for line in lines:
+        if time.monotonic() > until:
+            break
         with logs.bound(request_id=f"req_{line.request_id.hex}", batch_id=f"batch_{batch.id.hex}"):
             if caller is None:
                 _refuse(worker, line, InvalidApiKey("The API key of this batch was revoked."))

@@ -19,13 +19,14 @@ from api.openapi import FAILURES
 from api.parameters.refusals import missing, one_of, unknown, wrong_type
 from api.parameters.structures import METADATA_KEY_LIMIT, METADATA_KEYS, METADATA_VALUE_LIMIT, metadata
 from domain import ids
-from domain.batches import ENDPOINT, LEAST_OUTPUT_SECONDS, MOST_OUTPUT_SECONDS, WINDOW, Status
-from domain.errors import Conflict, InvalidRequest, NotFound
+from domain.batches import ENDPOINT, LEAST_OUTPUT_SECONDS, MOST_OPEN, MOST_OUTPUT_SECONDS, WINDOW, Status
+from domain.errors import Conflict, InvalidRequest, NotFound, RateLimited
 from storage import batches, files
 from storage.batches import NewBatch
 from storage.database import Connection
 
 BATCH = "/batches/{batch_id}"
+FULL_SECONDS = 60.0  # after which a tenant with too many batches may ask again
 _INTEGER = re.compile(r"\d{1,10}", re.ASCII)
 
 router = APIRouter(prefix="/v1", tags=["batches"], responses=FAILURES)
@@ -238,6 +239,8 @@ def _output_seconds(value: Any) -> int:
 
 
 def _store(connection: Connection, tenant_id: UUID, new: NewBatch) -> str:
+    if batches.open_after_lock(connection, tenant_id) >= MOST_OPEN:
+        raise RateLimited(f"At most {MOST_OPEN} batches may be open at once. Wait for one to end.", FULL_SECONDS)
     return ids.public(ids.Kind.BATCH, batches.create(connection, tenant_id, new).id)
 
 

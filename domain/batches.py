@@ -15,6 +15,7 @@ KEEP_SECONDS = 86_400  # how long results stay after the window, at least
 LEAST_OUTPUT_SECONDS, MOST_OUTPUT_SECONDS = 3_600, 2_592_000  # the most is the default: results quote prompts
 CUSTOM_ID_LIMIT = 512
 MOST_FAULTS = 100  # that a failed batch lists
+MOST_OPEN = 100  # batches of a tenant that are not over
 MOST_FAILURES = 3  # of turns that begin a batch, before it is given up
 PRIORITY = -1_000  # added to what a line asks for: behind everything that somebody waits for
 

@@ -45,11 +45,17 @@ class Turn:
 
 
 def claim_for_any_tenant(connection: Connection, runner: str, lease_seconds: float) -> Turn | None:
-    """Take the open batch that has waited the longest for a look; None if none is due."""
+    """Take the batch that has waited the longest, of the tenant whose last turn is the oldest; None if none is due."""
+    others = batches.alias("others")
+    last = (
+        sa.select(sa.func.max(others.c.turn_at))
+        .where(others.c.tenant_id == batches.c.tenant_id, others.c.turn_at.is_not(None))
+        .scalar_subquery()
+    )
     due = (
         sa.select(batches.c.id)
         .where(sa.text(OPEN_BATCH), batches.c.run_at <= sa.func.statement_timestamp())
-        .order_by(batches.c.run_at)
+        .order_by(last.nulls_first(), batches.c.run_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -57,7 +63,7 @@ def claim_for_any_tenant(connection: Connection, runner: str, lease_seconds: flo
     taken = (
         sa.update(batches)
         .where(batches.c.id == due)
-        .values(fence=batches.c.fence + 1, runner=runner, run_at=NOW + timedelta(seconds=lease_seconds))
+        .values(fence=batches.c.fence + 1, runner=runner, turn_at=NOW, run_at=NOW + timedelta(seconds=lease_seconds))
         .returning(*batches_of.COLUMNS, batches.c.fence, batches.c.failures, (batches.c.expires_at < NOW).label("over"))
     )
     row = connection.execute(taken).mappings().one_or_none()

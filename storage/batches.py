@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping
 
 from domain.batches import CANCELLABLE, WINDOW, WINDOW_SECONDS, Status
 from domain.ids import new_id
-from storage.tables import NOW, batches
+from storage.tables import NOW, OPEN_BATCH, batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,13 @@ def create(connection: Connection, tenant_id: UUID, new: NewBatch) -> Batch:
     }
     created = connection.execute(sa.insert(batches).values(row).returning(*COLUMNS))
     return batch(created.mappings().one())
+
+
+def open_after_lock(connection: Connection, tenant_id: UUID) -> int:
+    """How many of the tenant's batches are not over; until commit nobody else may add one."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"batches {tenant_id}", 0))))
+    query = sa.select(sa.func.count()).where(batches.c.tenant_id == tenant_id, sa.text(OPEN_BATCH))
+    return connection.scalar(query) or 0
 
 
 def find(connection: Connection, tenant_id: UUID, batch_id: UUID) -> Batch | None:

@@ -35,6 +35,7 @@ CREATE TABLE batches (
   cancelled_at TIMESTAMP WITH TIME ZONE,
   fence BIGINT DEFAULT '0' NOT NULL,
   runner TEXT,
+  turn_at TIMESTAMP WITH TIME ZONE,
   failures BIGINT DEFAULT '0' NOT NULL,
   run_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
   PRIMARY KEY (id),
@@ -43,6 +44,8 @@ CREATE TABLE batches (
   UNIQUE (tenant_id, id)
 );
 CREATE INDEX batches_by_tenant ON batches (tenant_id, id);
+CREATE INDEX batches_by_turn ON batches (tenant_id, turn_at)
+  WHERE turn_at IS NOT NULL;
 CREATE INDEX batches_open ON batches (run_at)
   WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling');
 CREATE TABLE batch_lines (

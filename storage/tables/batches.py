@@ -38,6 +38,7 @@ batches = Table(
     time("cancelled_at"),
     number("fence", default="0"),
     text("runner", null=True),
+    time("turn_at"),  # of the last claim
     number("failures", default="0"),  # unexpected ones, one after the other
     time("run_at", now=True),  # when it is looked at next; under a claim, when the lease ends
     of_tenant(),
@@ -45,6 +46,7 @@ batches = Table(
     UniqueConstraint("tenant_id", "id"),
 )
 Index("batches_by_tenant", batches.c.tenant_id, batches.c.id)
+Index("batches_by_turn", batches.c.tenant_id, batches.c.turn_at, postgresql_where=sa.text("turn_at IS NOT NULL"))
 Index("batches_open", batches.c.run_at, postgresql_where=sa.text(OPEN_BATCH))
 
 batch_lines = Table(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -289,6 +290,57 @@ def test_failures_are_forgotten_once_a_turn_succeeds(
         place.until("SELECT max(failures) FROM batches", 0)
     finally:
         runner.stop()
+
+
+def test_a_line_slower_than_the_lease_keeps_its_batch(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runners, a lease of one second, lines of two and a half: each line is worked on once."""
+    begun, real = [], batch_turns.submit
+
+    def slow(*arguments: Any, errand: Errand) -> object:
+        begun.append(1)
+        time.sleep(2.5)
+        return real(*arguments, errand=errand)
+
+    monkeypatch.setattr(batch_turns, "submit", slow)
+    place.batch(2)
+    other = Services.open(place.settings, Metrics())
+    runners = [BatchRunner(served), BatchRunner(other)]
+    try:
+        place.until(ONCE_EACH, 2, seconds=20)
+    finally:
+        for runner in runners:
+            runner.stop()
+        other.close()
+    assert len(begun) == 2
+
+
+def test_a_turn_ends_in_time_however_many_lines_wait(
+    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.batch(5)
+    batch_turns.take(served, first := place.claim())
+    place.free(first)
+    monkeypatch.setattr(batch_turns, "TURN_SECONDS", 0.0)
+    assert batch_turns.take(served, place.claim()) == 0.0
+    assert place.videos() < 5
+
+
+def test_a_tenant_with_many_batches_gets_one_turn_of_two(place: Place) -> None:
+    crowd = [place.batch(1) for _ in range(4)]
+    other = replace(place, tenant_id=place.world.tenant("other", render_cap=100))
+    with place.world.database.transaction_for_any_tenant() as connection:
+        keys.issue_for_any_tenant(connection, other.tenant_id, "other", b"pepper", "1")
+    lone = other.batch(1)
+    seen = []
+    for _ in range(4):
+        turn = place.claim()
+        seen.append(turn.batch.id)
+        (place if turn.batch.id != lone else other).free(turn)
+    assert [batch == lone for batch in seen] == [False, True, False, True]
+    assert set(seen) - {lone} <= set(crowd)
+    assert len(set(seen)) == 3, "the tenant's own batches take turns too"
 
 
 def test_batches_take_turns(place: Place) -> None:

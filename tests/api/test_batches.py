@@ -1,103 +1,22 @@
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
-from openai import BadRequestError, ConflictError, NotFoundError, OpenAI
-from openai.types import Batch
+from openai import BadRequestError, ConflictError, NotFoundError, OpenAI, RateLimitError
 
 from domain import ids
 from domain.lifecycle import Stage, State
 from domain.webhooks import EventType
 from storage import files, keys, webhooks
-from storage.files import File, NewFile
 from storage.objects import ObjectStore
 from tests.api.conftest import Tenant
+from tests.fixtures.desk import WHOLE, Desk, line
 from tests.fixtures.videos import World
-
-WHOLE = {"endpoint": "/v1/videos", "completion_window": "24h"}
-ENDED = {"completed", "failed", "expired", "cancelled"}
-
-
-def line(custom_id: str, **body: object) -> dict[str, Any]:
-    return {"custom_id": custom_id, "method": "POST", "url": "/v1/videos", "body": {"prompt": "a ball", **body}}
-
-
-class Desk:
-    """What one tenant does with batches, and what workers do with their videos."""
-
-    def __init__(self, world: World, store: ObjectStore, tenant: Tenant, client: OpenAI) -> None:
-        self.world, self.store, self.tenant, self.client = world, store, tenant, client
-
-    def upload(self, *lines: dict[str, Any] | bytes, purpose: str = "batch") -> str:
-        raw = b"\n".join(each if isinstance(each, bytes) else json.dumps(each).encode() for each in lines)
-        new = NewFile(purpose=purpose, filename="in.jsonl", content_type="application/jsonl")
-        stored = files.write(self.world.database, self.store, self.tenant.id, new, raw, quota_bytes=10**9)
-        return ids.public(ids.Kind.FILE, stored.id)
-
-    def submit(self, *lines: dict[str, Any] | bytes, **options: Any) -> Batch:
-        return self.client.batches.create(input_file_id=self.upload(*lines), **WHOLE, **options)
-
-    def until(self, batch: Batch, *statuses: str) -> Batch:
-        return self.until_true(batch, lambda found: found.status in (statuses or ENDED))
-
-    def until_true(self, batch: Batch, wanted: Callable[[Batch], bool], seconds: float = 30.0) -> Batch:
-        deadline = time.monotonic() + seconds
-        while not wanted(found := self.client.batches.retrieve(batch.id)):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
-        return found
-
-    def lines(self, batch: Batch) -> list[tuple[str, UUID | None]]:
-        query = sa.text("SELECT state, video_id FROM batch_lines WHERE batch_id = :id ORDER BY line")
-        with self.world.database.transaction(self.tenant.id) as connection:
-            return [tuple(row) for row in connection.execute(query, {"id": ids.parse(ids.Kind.BATCH, batch.id)})]
-
-    def until_created(self, batch: Batch, count: int) -> None:
-        deadline = time.monotonic() + 30
-        while sum(video is not None for _, video in self.lines(batch)) < count:
-            assert time.monotonic() < deadline, self.lines(batch)
-            time.sleep(0.05)
-
-    def complete(self, most: int = 1000) -> int:
-        """Workers finish videos that wait, one after the other; returns how many."""
-        done = 0
-        while done < most and (lease := self.world.claim(Stage.SCREEN)) is not None:
-            assert self.world.move(lease, State.QUEUED)
-            self.world.advance(Stage.RENDER)
-            self.world.advance(Stage.PUBLISH)
-            done += 1
-        return done
-
-    def file(self, file_id: str | None) -> File:
-        assert file_id is not None
-        with self.world.database.transaction(self.tenant.id) as connection:
-            file = files.find(connection, self.tenant.id, ids.parse(ids.Kind.FILE, file_id))
-        assert file is not None
-        return file
-
-    def read(self, file_id: str | None) -> list[dict[str, Any]]:
-        file = self.file(file_id)
-        assert file.purpose == "batch_output"
-        content = self.store.read(file.object_key)
-        assert len(content) == file.bytes
-        return [json.loads(each) for each in content.splitlines()]
-
-    def events(self) -> list[str]:
-        query = sa.text("SELECT type FROM webhook_messages WHERE type LIKE 'batch.%' ORDER BY id")
-        with self.world.database.transaction(self.tenant.id) as connection:
-            return list(connection.scalars(query))
-
-    def set(self, batch: Batch, what: str) -> None:
-        with self.world.database.transaction(self.tenant.id) as connection:
-            statement = sa.text(f"UPDATE batches SET {what} WHERE id = :id")  # noqa: S608 - the tests' own
-            connection.execute(statement, {"id": ids.parse(ids.Kind.BATCH, batch.id)})
 
 
 @pytest.fixture
@@ -386,6 +305,19 @@ def test_a_create_that_is_sent_again_makes_one_batch(desk: Desk) -> None:
     assert again.headers["idempotent-replayed"] == "true"
     assert again.parse().id == first.id
     assert len(list(desk.client.batches.list())) == 1
+
+
+def test_a_tenant_has_a_bounded_number_of_open_batches(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.batches.MOST_OPEN", 2)
+    first = desk.submit(line("a"))
+    desk.submit(line("b"))
+    with pytest.raises(RateLimitError, match="At most 2 batches may be open at once") as refused:
+        desk.client.with_options(max_retries=0).batches.create(input_file_id=desk.upload(line("c")), **WHOLE)
+    assert refused.value.code == "rate_limit_exceeded"
+    assert refused.value.response.headers["retry-after"] == "60"
+    desk.client.batches.cancel(first.id)
+    desk.until(first)
+    assert desk.submit(line("c")).status == "validating"
 
 
 @pytest.mark.parametrize("encoding", ["brackets", "text"])
