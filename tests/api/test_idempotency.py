@@ -218,4 +218,4 @@ def test_every_call_that_creates_something_takes_a_key(app: TestClient) -> None:
         if any(each["name"] == "idempotency-key" for each in calls.get("post", {}).get("parameters", []))
     }
     videos = {"/v1/videos", "/v1/videos/edits", "/v1/videos/extensions", "/v1/videos/{video_id}/remix"}
-    assert taking == {*videos, "/v1/videos/characters", "/v1/files", "/v1/batches"}
+    assert taking == {*videos, "/v1/videos/characters", "/v1/files", "/v1/batches", "/v1/webhook_endpoints"}
