@@ -16,7 +16,7 @@ from domain.errors import Conflict
 from domain.ids import Kind, new_id, public
 from domain.webhooks import EventType, Pace
 from storage import endpoint_secrets
-from storage.announcements import announce
+from storage.announcements import REGISTERED, announce
 from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_secrets
 
 Reason = Literal["gone", "failing"]
@@ -214,7 +214,7 @@ def _read(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoin
 
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kinema endpoints ' || :tenant, 0))")
-_SHOWN = (webhook_endpoints.c.deleted_at.is_(None), webhook_endpoints.c.kind == "registered")
+_SHOWN = (webhook_endpoints.c.deleted_at.is_(None), REGISTERED)
 
 
 def _mine(tenant_id: UUID, endpoint_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:

@@ -27,6 +27,8 @@ def upgrade() -> None:
       ADD CONSTRAINT webhook_endpoints_rate CHECK (rate BETWEEN 0.01 AND 1000);
     CREATE UNIQUE INDEX webhook_endpoints_of_requests ON webhook_endpoints (tenant_id, url)
       WHERE kind <> 'registered';
+    CREATE INDEX webhook_endpoints_living ON webhook_endpoints (tenant_id)
+      WHERE kind = 'registered' AND deleted_at IS NULL;
 
     ALTER TABLE webhook_messages ALTER COLUMN video_id DROP NOT NULL, ADD COLUMN sequence BIGINT;
     ALTER TABLE webhook_messages DROP CONSTRAINT webhook_messages_one_end, ADD UNIQUE (video_id, sequence);

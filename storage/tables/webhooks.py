@@ -56,6 +56,12 @@ webhook_endpoints = Table(
     CheckConstraint(f"rate BETWEEN {MIN_RATE} AND {MAX_RATE:g}", name="webhook_endpoints_rate"),
 )
 Index("webhook_endpoints_by_tenant", webhook_endpoints.c.tenant_id, webhook_endpoints.c.id)
+# Whoever may want an event; origins of requests and deleted endpoints are many more.
+Index(
+    "webhook_endpoints_living",
+    webhook_endpoints.c.tenant_id,
+    postgresql_where=sa.text("kind = 'registered' AND deleted_at IS NULL"),
+)
 Index(
     "webhook_endpoints_of_requests",
     webhook_endpoints.c.tenant_id,

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from storage import files, housekeeping, idempotency, outputs
+from domain.webhooks import EventType
+from storage import announcements, files, housekeeping, idempotency, outputs
 from storage.database import Database
+from tests.fixtures.videos import World
 
 DUTIES: dict[str, tuple[Callable[[sa.Connection], Any], int]] = {
     "videos past their deadline": (lambda to: housekeeping.end_overdue_for_any_tenant(to, 100), 1),
@@ -40,3 +42,18 @@ def test_what_is_due_is_found_by_its_time_in_an_index(duty: str, database: Datab
     timed = [line.strip() for plan in plans for line in plan.splitlines() if "_timestamp()" in line]
     assert len([line for line in timed if line.startswith("Index Cond: ")]) == looks, plans
     assert not any("clock_timestamp()" in line for line in timed), plans
+
+
+def test_an_event_asks_registered_endpoints_alone(world: World) -> None:
+    """Origins of requests and deleted endpoints are many more, and no event reads them."""
+    tenant = world.tenant()
+    crowd = (
+        "INSERT INTO webhook_endpoints (id, tenant_id, name, url, event_types, kind)"
+        " SELECT gen_random_uuid(), :tenant, '', 'https://e' || n, '{}', 'request' FROM generate_series(1, 3000) n"
+    )
+    with world.database.transaction(tenant) as connection:
+        connection.execute(sa.text(crowd), {"tenant": tenant})
+        query = announcements.subscribed(tenant, EventType.VIDEO_COMPLETED)
+        compiled = query.compile(dialect=connection.dialect)
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params).scalars())
+    assert "webhook_endpoints_living" in plan, plan
