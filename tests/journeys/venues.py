@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -120,10 +121,13 @@ def interpreter(version: str) -> Path:
     home = Path(sys.prefix) / "clients" / f"openai-{version}"
     python = home / "bin" / "python"
     whole = home / "whole"  # an install that failed half-way is made again
-    if not whole.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        uv = [str(Path(sys.prefix) / "bin" / "uv")]
-        subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(home)], check=True)
-        subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), f"openai=={version}"], check=True)
-        whole.touch()
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several workers of a test run want the same one
+        if not whole.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            uv = [str(Path(sys.prefix) / "bin" / "uv")]
+            subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(home)], check=True)
+            subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), f"openai=={version}"], check=True)
+            whole.touch()
     return python
