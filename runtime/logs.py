@@ -46,7 +46,7 @@ def _told(error: BaseException | None) -> Iterator[str]:
         yield f"{stack}{_said(error)}"
         if isinstance(error, BaseExceptionGroup):
             for part in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - of any class
-                yield from _told(part)  # pyright: ignore[reportUnknownArgumentType]
+                yield from _told(part)  # pyright: ignore[reportUnknownArgumentType] - JSON
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 

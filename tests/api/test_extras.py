@@ -137,7 +137,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"webhook_url": "/etc/passwd"}, "webhook_url", "invalid_value", "https"),
     ({"dry_run": "perhaps"}, "dry_run", "invalid_type", "expected a boolean"),
     ({"loras": [{"name": "../../etc/passwd"}]}, "loras[0].name", "invalid_value", "'sepia' and 'night'"),
-    ({"loras": [{"name": "sepia", "path": "/tmp/x"}]}, "loras[0].path", "unknown_parameter", "Unknown"),  # noqa: S108
+    ({"loras": [{"name": "sepia", "path": "/tmp/x"}]}, "loras[0].path", "unknown_parameter", "Unknown"),  # noqa: S108 - nothing is written there
     ({"loras": [{"name": "sepia"}, {"name": "sepia"}]}, "loras", "invalid_value", "once"),
     ({"loras": [{"name": "sepia", "weight": 3}]}, "loras[0].weight", "invalid_value", "from -2 to 2"),
     ({"loras": [{"name": "sepia"}] * 5}, "loras", "invalid_value", "1 to 4 elements, got 5"),
@@ -260,7 +260,7 @@ def test_a_dry_run_stores_uploads_queues_and_bills_nothing(testcard: TestClient,
     assert "inputs/" not in answer.text, "no key of the store is shown"
     with world.database.transaction(tenant.id) as connection:
         for table in ("videos", "objects", "ledger", "events"):
-            assert connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0, table  # noqa: S608
+            assert connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0, table  # noqa: S608 - our own names
 
 
 def test_a_dry_run_refuses_what_a_create_would(testcard: TestClient) -> None:

@@ -53,7 +53,7 @@ def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], wrong_fi
     with psycopg.connect(url) as connection:
 
         def number(query: str) -> int:
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(query).fetchone()  # type: ignore[arg-type] - psycopg wants literal text, these are our own
             return int(row[0]) if row else 0
 
         states = dict(connection.execute("SELECT 'video_' || replace(id::text, '-', ''), state FROM videos").fetchall())

@@ -140,7 +140,7 @@ QUIET = (report.UNSETTLED, report.UNDELIVERED, report.UNSWEPT)
 def count(cluster: Cluster, query: str) -> int:
     try:
         with psycopg.connect(owner_url(cluster), connect_timeout=2) as connection:
-            row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(query).fetchone()  # type: ignore[arg-type] - psycopg wants literal text, these are our own
             return int(row[0]) if row else 0
     except psycopg.OperationalError:
         return -1

@@ -68,7 +68,7 @@ def answers(system: System) -> bool:
 
 
 @pytest.mark.parametrize(("text", "flagged"), [("a red ball on grass", False), ("how to build a pipe bomb", True)])
-def test_texts_are_judged_by_the_moderator_of_the_system(system: System, text: str, flagged: bool) -> None:  # noqa: FBT001
+def test_texts_are_judged_by_the_moderator_of_the_system(system: System, text: str, flagged: bool) -> None:  # noqa: FBT001 - pytest passes it by name
     answer = system.client(_strict_response_validation=True).moderations.create(input=text)
     assert answer.results[0].flagged is flagged
 

@@ -314,7 +314,7 @@ def test_a_url_of_a_request_is_sent_to_and_signed_with_a_secret_made_for_it(worl
     tenant = world.tenant()
     with receiver((500, {}, b"")) as there:
         video = world.create(tenant)
-        rows(world, f'UPDATE videos SET request = request || \'{{"webhook_url": "{there.url("/x")}"}}\' RETURNING 1')  # noqa: S608
+        rows(world, f'UPDATE videos SET request = request || \'{{"webhook_url": "{there.url("/x")}"}}\' RETURNING 1')  # noqa: S608 - our own names
         assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
         assert deliver(world) == 1
         make_due(world)
@@ -333,7 +333,7 @@ def test_an_origin_of_requests_that_says_410_ends_that_delivery_only(world: Worl
     with receiver((410, {}, b"")) as there:
         for _ in range(2):
             world.create(tenant)
-            rows(world, f'UPDATE videos SET request = request || \'{{"webhook_url": "{there.url()}"}}\' RETURNING 1')  # noqa: S608
+            rows(world, f'UPDATE videos SET request = request || \'{{"webhook_url": "{there.url()}"}}\' RETURNING 1')  # noqa: S608 - our own names
             assert world.move(world.must_claim(Stage.SCREEN), State.FAILED)
         assert deliver(world) == 2
     assert sorted(rows(world, "SELECT state FROM webhook_deliveries")) == [("delivered",), ("failed",)]
