@@ -13,6 +13,7 @@ RING_TASK = "kinema.look"
 HINT_SECONDS = 60  # an older hint is dropped unread: what it spoke of was rung for again since
 PUBLISH_SECONDS = 1.0  # a broker that takes longer over one hint counts as away
 CONSUME_SECONDS = 10.0  # a listener waits for a hint inside one read, so its reads may last
+REST_SECONDS = 0.02  # between two rounds of hints: the first goes out at once, a flood of creates becomes 50 a second
 DELIVER = "deliver"  # the one queue that threads work off; the others are named after stages and render pools
 
 
@@ -79,27 +80,28 @@ class Ringer:
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
         self._flag = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
         self._thread.start()
 
     def want(self, queue: str) -> None:
-        """Ring this queue soon; many wishes become one hint."""
+        """Ring this queue soon; the wishes of a rest become one hint."""
         with self._lock:
             self._wanted.add(queue)
         self._flag.set()
 
     def stop(self) -> None:
         """Let the thread end."""
-        self._stopped = True
+        self._stopped.set()
         self._flag.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._flag.wait()
             self._flag.clear()
             with self._lock:
                 wanted, self._wanted = self._wanted, set()
             for queue in wanted:
                 self._bell.ring(queue)
+            self._stopped.wait(REST_SECONDS)
