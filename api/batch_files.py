@@ -19,7 +19,7 @@ from storage.files import NewFile
 from storage.hints import DELIVER
 
 PAGE_LINES = 200
-_UNBOUNDED = 2**62  # what a batch gives back is never refused for want of room
+_UNBOUNDED = None  # what a batch gives back is never refused for want of room
 
 
 def read(served: Services, batch: Batch) -> bytes:

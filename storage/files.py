@@ -19,6 +19,8 @@ from storage.objects import Download, ObjectStore
 from storage.tables import NOW, TICK, characters, files, objects
 
 Purpose = Literal["vision", "batch", "batch_output"]
+UNADOPTED = timedelta(hours=1)  # for which uploaded bytes wait for the row that keeps them
+LEAST_BYTES = 16_384  # that a file counts in the quota, so that it bounds their number too
 SUFFIXES = {"image/png": "png", "video/mp4": "mp4", "application/jsonl": "jsonl"}
 
 
@@ -70,20 +72,19 @@ def write(
         return create(connection, tenant_id, new, size, quota_bytes)
 
 
-def register(connection: Connection, tenant_id: UUID, object_key: str, size: int, quota_bytes: int) -> None:
+def register(connection: Connection, tenant_id: UUID, object_key: str, size: int, quota_bytes: int | None) -> None:
     """Write a key down before its bytes are put; it is swept unless a row adopts it within an hour.
 
     Raises QuotaExceeded, so that no bytes are moved in vain; `create` and `characters.create` have the last word.
+    Without a quota nothing is refused, and nothing summed.
     """
     _check_quota(connection, tenant_id, size, quota_bytes)
     connection.execute(
-        sa.insert(objects).values(
-            key=object_key, tenant_id=tenant_id, purpose="file", doomed_at=NOW + timedelta(hours=1)
-        )
+        sa.insert(objects).values(key=object_key, tenant_id=tenant_id, purpose="file", doomed_at=NOW + UNADOPTED)
     )
 
 
-def create(connection: Connection, tenant_id: UUID, new: NewFile, size: int, quota_bytes: int) -> File:
+def create(connection: Connection, tenant_id: UUID, new: NewFile, size: int, quota_bytes: int | None) -> File:
     """The row of a file whose bytes are put. Raises QuotaExceeded."""
     object_key = key(tenant_id, new)
     adopt(connection, tenant_id, object_key, size, quota_bytes)
@@ -102,11 +103,14 @@ def create(connection: Connection, tenant_id: UUID, new: NewFile, size: int, quo
     return _file(connection.execute(sa.insert(files).values(row).returning(*_COLUMNS)).one())
 
 
-def adopt(connection: Connection, tenant_id: UUID, object_key: str, size: int, quota_bytes: int) -> None:
+def adopt(connection: Connection, tenant_id: UUID, object_key: str, size: int, quota_bytes: int | None) -> None:
     """Keep the bytes for good. A tenant's uploads pass here one by one, so the quota holds. Raises QuotaExceeded."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"files {tenant_id}", 0))))
+    if quota_bytes is not None:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"files {tenant_id}", 0))))
     _check_quota(connection, tenant_id, size, quota_bytes)
-    mine = (objects.c.tenant_id == tenant_id, objects.c.key == object_key)
+    # The row of a swept object stays for a while, so its age decides: younger, no sweeper has looked at it.
+    young = objects.c.created_at > NOW - UNADOPTED
+    mine = (objects.c.tenant_id == tenant_id, objects.c.key == object_key, young)
     if connection.execute(sa.update(objects).where(*mine).values(doomed_at=None)).rowcount != 1:
         raise Unavailable("The upload took too long. Please try again.")
 
@@ -167,18 +171,18 @@ def forget_expired_for_any_tenant(connection: Connection, limit: int) -> int:
 
 
 def used_bytes(connection: Connection, tenant_id: UUID) -> int:
-    """What the tenant's files and characters take."""
+    """What the tenant's files and characters count, each LEAST_BYTES at least."""
     sums = [
-        sa.select(sa.func.coalesce(sa.func.sum(table.c.bytes), 0))
+        sa.select(sa.func.coalesce(sa.func.sum(sa.func.greatest(table.c.bytes, LEAST_BYTES)), 0))
         .where(table.c.tenant_id == tenant_id)
         .scalar_subquery()
         for table in (files, characters)
     ]
-    return int(connection.scalar(sa.select(sa.func.coalesce(sums[0], 0) + sa.func.coalesce(sums[1], 0))) or 0)
+    return int(connection.scalar(sa.select(sums[0] + sums[1])) or 0)
 
 
-def _check_quota(connection: Connection, tenant_id: UUID, size: int, quota_bytes: int) -> None:
-    if used_bytes(connection, tenant_id) + size > quota_bytes:
+def _check_quota(connection: Connection, tenant_id: UUID, size: int, quota_bytes: int | None) -> None:
+    if quota_bytes is not None and used_bytes(connection, tenant_id) + max(size, LEAST_BYTES) > quota_bytes:
         raise QuotaExceeded(f"Your files may take {quota_bytes} bytes together. Delete some first.")
 
 

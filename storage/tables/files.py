@@ -23,7 +23,8 @@ files = Table(
     of_tenant(),
     UniqueConstraint("tenant_id", "id"),
 )
-Index("files_by_tenant", files.c.tenant_id, files.c.purpose, files.c.id)
+# Both hold the bytes, so that the quota is summed from them alone.
+Index("files_by_tenant", files.c.tenant_id, files.c.purpose, files.c.id, postgresql_include=["bytes"])
 Index("files_expiry", files.c.expires_at, postgresql_where=sa.text("expires_at IS NOT NULL"))
 
 characters = Table(
@@ -39,4 +40,4 @@ characters = Table(
     of_tenant(),
     UniqueConstraint("tenant_id", "id"),
 )
-Index("characters_by_tenant", characters.c.tenant_id, characters.c.id)
+Index("characters_by_tenant", characters.c.tenant_id, characters.c.id, postgresql_include=["bytes"])
