@@ -13,9 +13,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 __all__ = ["Connection", "Database"]  # entrances hold connections, and need not know whose they are
 
@@ -27,7 +29,25 @@ TENANT_ROLE = "kinema_tenant"
 SERVICE_ROLE = "kinema_service"
 # A server that answers no more is given up after ten seconds, in milliseconds and seconds as libpq counts them.
 _UNREACHABLE = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-_OPENING = "opening"  # the execution option with what a transaction begins with
+_OPENING = "opening"  # where a connection carries what its next transaction begins with
+
+
+class OpeningDialect(PGDialect_psycopg):
+    """psycopg, but a transaction begins with role and tenant in one message.
+
+    A listener to SQLAlchemy's "begin" could do the same, at a twentieth of a create: one listener makes every
+    statement look for listeners.
+    """
+
+    driver = "opening"
+    supports_statement_cache = True
+
+    def do_begin(self, dbapi_connection: PoolProxiedConnection) -> None:
+        """Also for who uses the engine itself: a plain transaction that may see nothing."""
+        dbapi_connection.cursor().execute(dbapi_connection.info.pop(_OPENING, "BEGIN"))
+
+
+registry.register("postgresql.opening", __name__, OpeningDialect.__name__)
 
 
 class Database:
@@ -35,18 +55,17 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
         self.engine = sa.create_engine(
-            url,
+            sa.make_url(url).set(drivername="postgresql+opening"),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=5,
             # No server-side prepared statements: they do not survive a pooler, nor fit partial indexes.
-            # The driver begins no transaction: `_begin` does, together with role and tenant in one round trip.
+            # The driver begins no transaction: the dialect does, together with role and tenant in one round trip.
             connect_args={"prepare_threshold": None, "autocommit": True, "connect_timeout": 5, **_UNREACHABLE},
             hide_parameters=True,  # prompts do not belong in logs
         )
         event.listen(self.engine, "checkin", _note)
         event.listen(self.engine, "checkout", self._look)
-        event.listen(self.engine, "begin", _begin)
 
     @contextmanager
     def transaction(self, tenant_id: UUID) -> Generator[Connection]:
@@ -69,7 +88,7 @@ class Database:
         """Neither text may come from outside: several statements at once can have no parameters."""
         opening = f"BEGIN; SET LOCAL ROLE {role}; SET LOCAL kinema.tenant = '{tenant}'"
         with self.engine.connect() as connection:
-            connection.execution_options(**{_OPENING: opening})
+            connection.info[_OPENING] = opening
             with connection.begin():
                 yield connection
 
@@ -81,11 +100,6 @@ class Database:
             self.engine.dialect.do_ping(connection)
         except self.engine.dialect.loaded_dbapi.Error as error:
             raise DisconnectionError from error
-
-
-def _begin(connection: Connection) -> None:
-    """Also for who uses the engine itself: a plain transaction that may see nothing."""
-    connection.exec_driver_sql(connection.get_execution_options().get(_OPENING, "BEGIN"))
 
 
 def _note(_connection: object, record: ConnectionPoolEntry) -> None:
