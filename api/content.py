@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
@@ -22,6 +24,7 @@ from storage.outputs import SUFFIXES, Kind, Output
 from storage.videos import Video
 
 LINK_SECONDS = 300
+LOST = "content_lost"
 
 router = APIRouter(prefix="/v1", tags=["videos"], responses=FAILURES)
 _FILES: dict[int | str, dict[str, Any]] = {
@@ -34,7 +37,7 @@ _FILES: dict[int | str, dict[str, Any]] = {
 
 @router.head(VIDEO + "/content", include_in_schema=False)
 @router.get(VIDEO + "/content", response_class=Response, responses=_FILES)
-def download(
+async def download(
     *,
     request: Request,
     served: Served,
@@ -45,7 +48,7 @@ def download(
     if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The file. 404 unless the video is completed."""
-    output, lasts_seconds = _output(served, caller, video_id, variant)
+    output, lasts_seconds = await run_sync(_output, served, caller, video_id, variant)
     headers = _headers(output, video_id)
     if ranges.matches(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
@@ -56,7 +59,9 @@ def download(
         return RedirectResponse(link, 302, {"cache-control": "no-store"})
     asked = request.headers.get("range") if if_range in {None, headers["etag"]} else None
     try:
-        return _stream(served, output, headers, ranges.parse(asked, output.bytes))
+        return await _stream(served, output, headers, ranges.parse(asked, output.bytes))
+    except NotFound:
+        raise _lost(video_id) from None
     except ranges.Unsatisfiable:
         outside = {"content-range": f"bytes */{output.bytes}"}
         return errors.body(416, "The range lies outside of the file.", param="range", headers=outside)
@@ -67,9 +72,15 @@ def _output(served: Services, caller: Caller, video_id: str, variant: Kind) -> t
     with served.database.transaction(caller.tenant_id) as connection:
         video = find(connection, caller.tenant_id, video_id)
         output = outputs.find(connection, caller.tenant_id, video.id).get(variant)
+    if video.error_code == LOST:
+        raise _lost(video_id)
     if output is None:
         raise NotFound(f"Video with id '{video_id}' has no content yet.", param="video_id", code="content_not_found")
     return output, _lasts(video)
+
+
+def _lost(video_id: str) -> NotFound:
+    return NotFound(f"The files of video '{video_id}' were lost and cannot be had.", param="video_id", code=LOST)
 
 
 def _lasts(video: Video) -> int:
@@ -88,10 +99,9 @@ def _headers(output: Output, video_id: str) -> dict[str, str]:
     }
 
 
-def _stream(served: Services, output: Output, headers: dict[str, str], part: Range | None) -> Response:
-    with served.gate.entered():
-        span = () if part is None else (part.first, part.last)
-        body = served.gate.passing(served.objects.get(output.object_key, *span).body)
+async def _stream(served: Services, output: Output, headers: dict[str, str], part: Range | None) -> Response:
+    span = () if part is None else (part.first, part.last)
+    body = await served.gate.begun(partial(served.objects.get, output.object_key, *span))
     if part is None:
         return _with_length(StreamingResponse(body, 200, headers, output.content_type), output.bytes)
     headers = {**headers, "content-range": f"bytes {part.first}-{part.last}/{output.bytes}"}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from api.turns import Room, Turns
+from api.turns import Crowd, Room, Turns
 from moderation.media.decoder import CLIP_PLACES, PLACES, Clip, Decoder, Picture, Unreadable, clip_limits
 
-# With those of `api.fetching`, all places and all who wait are fewer than the threads of a process.
 PICTURES = Room(PLACES, PLACES - 1, waiting=4, patience_seconds=2.0)
 CLIPS = Room(CLIP_PLACES, CLIP_PLACES - 1, waiting=1, patience_seconds=5.0)
 _BUSY = "Too many files are being decoded at the moment."
@@ -16,10 +15,10 @@ _BUSY = "Too many files are being decoded at the moment."
 class Decoding:
     """One decoder for all threads of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowd: Crowd) -> None:
         self._decoder = Decoder()
-        self._pictures = Turns(PICTURES, _BUSY)
-        self._clips = Turns(CLIPS, _BUSY)
+        self._pictures = Turns(PICTURES, _BUSY, crowd)
+        self._clips = Turns(CLIPS, _BUSY, crowd)
 
     def picture(self, tenant_id: UUID, content: bytes, size: tuple[int, int] | None) -> Picture | Unreadable:
         """The picture made anew, of exactly `size` if one is given. Raises Unavailable."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from api.turns import Room, Turns
+from api.turns import Crowd, Room, Turns
 from domain.deliveries import ErrorClass
 from domain.errors import InvalidRequest
 from runtime.egress import TOO_LARGE, WRONG_KIND, Egress, Unfetched
@@ -29,9 +29,9 @@ _REASONS = {
 class Fetcher:
     """The one way out for URLs that come with requests."""
 
-    def __init__(self, *, allow_loopback: bool, room: Room = ROOM) -> None:
+    def __init__(self, crowd: Crowd, *, allow_loopback: bool, room: Room = ROOM) -> None:
         self._egress = Egress(allow_loopback=allow_loopback, total_seconds=TOTAL_SECONDS)
-        self._turns = Turns(room, "Too many pictures are being fetched at the moment.")
+        self._turns = Turns(room, "Too many pictures are being fetched at the moment.", crowd)
 
     def picture(self, tenant_id: UUID, param: str, url: str) -> bytes:
         """The bytes behind the URL, whatever they are. Raises InvalidRequest, Unavailable."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -126,17 +128,16 @@ def delete_file(served: Served, caller: Authenticated, file_id: str) -> DeletedF
 
 
 @router.get(FILE + "/content", response_class=Response, responses=_CONTENT)
-def download_file(served: Served, caller: Authenticated, file_id: str) -> Response:
+async def download_file(served: Served, caller: Authenticated, file_id: str) -> Response:
     """The file as it is kept."""
-    file = inputs.find_file(served, caller, "file_id", file_id)
+    file = await run_sync(inputs.find_file, served, caller, "file_id", file_id)
     headers = {
         "cache-control": "private, no-cache",
         "content-disposition": f'attachment; filename="{file_id}.{files.SUFFIXES[file.content_type]}"',
         "content-length": str(file.bytes),
         "x-content-type-options": "nosniff",
     }
-    with served.gate.entered():
-        body = served.gate.passing(files.content(served.objects, file).body)
+    body = await served.gate.begun(partial(files.content, served.objects, file))
     return StreamingResponse(body, 200, headers, file.content_type)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from api.turns import Room, Turns
+from api.turns import Crowd, Room, Turns
 from domain.errors import Unavailable
 from moderation.questions import SECONDS
 
@@ -39,12 +39,12 @@ class Answer(BaseModel):
 class Moderator:
     """A few kept connections to the moderator at a base URL. Threads share it."""
 
-    def __init__(self, url: str, timeout_seconds: float, room: Room = ROOM) -> None:
+    def __init__(self, url: str, timeout_seconds: float, crowd: Crowd, room: Room = ROOM) -> None:
         # The moderator is part of the installation: an outside proxy has no business with prompts.
         limits = httpx.Limits(max_connections=room.places + 1, max_keepalive_connections=room.places)
         self._client = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_seconds, trust_env=False, limits=limits)
         self._client.headers[SECONDS] = str(timeout_seconds)
-        self._turns = Turns(room, "The moderator is busy at the moment.")
+        self._turns = Turns(room, "The moderator is busy at the moment.", crowd)
 
     def judge(self, tenant_id: UUID, texts: Sequence[str]) -> Answer:
         """A result for each text, in order. Raises Unavailable."""

@@ -68,7 +68,7 @@ async def receive(request: Request, served: Served) -> AsyncGenerator[Body]:
     """
     with _place(served.strangers):
         async with bodies.within(request, served.settings.max_upload_bytes, PATIENCE_SECONDS) as body:
-            with _place(served.detections):
+            with served.crowd.joined(), _place(served.detections):
                 yield body
 
 

@@ -19,6 +19,7 @@ from api.moderator import Moderator
 from api.probes import Probes
 from api.retrievals import Retrievals
 from api.streams import Streams
+from api.turns import Crowd, Room, Turns
 from domain import catalogue
 from domain.catalogue import Catalogue
 from runtime.settings import Settings
@@ -31,6 +32,7 @@ from storage.objects import ObjectStore
 from storage.ratelimit import Limiter
 
 MOST_DETECTIONS = 4  # files of strangers that are verified at once
+TRIALS = Room(places=2, of_a_tenant=1, waiting=0, patience_seconds=0)  # tests of webhook endpoints
 MOST_STRANGERS = 32  # bodies of strangers that arrive, or wait for that, at once
 
 
@@ -41,6 +43,7 @@ class Services:
     settings: Settings
     database: Database
     objects: ObjectStore
+    crowd: Crowd
     gate: Gate
     catalogue: Catalogue
     ringer: Ringer
@@ -58,6 +61,7 @@ class Services:
     streams: Streams
     limiter: Limiter
     decoding: Decoding
+    trials: Turns
     fetcher: Fetcher
     metrics: Metrics
 
@@ -79,13 +83,15 @@ class Services:
         admins = callers.of_administrators(database, settings.peppers)
         models = catalogue.load(Path(settings.models_file), testcard=settings.testcard)
         probes = Probes(database, objects, bell)
-        moderator = Moderator(settings.moderation_url, settings.moderation_timeout_seconds)
+        crowd = Crowd()
+        moderator = Moderator(settings.moderation_url, settings.moderation_timeout_seconds, crowd)
         estimates = Estimates(database)
         return cls(
             settings=settings,
             database=database,
             objects=objects,
-            gate=Gate(),
+            crowd=crowd,
+            gate=Gate(crowd),
             catalogue=models,
             ringer=Ringer(bell),
             keys=keys,
@@ -101,8 +107,9 @@ class Services:
             retrievals=Retrievals(),
             streams=Streams(database, estimates),
             limiter=Limiter(settings.redis_url),
-            decoding=Decoding(),
-            fetcher=Fetcher(allow_loopback=settings.webhook_allow_loopback),
+            decoding=Decoding(crowd),
+            trials=Turns(TRIALS, "Too many webhook tests are under way.", crowd),
+            fetcher=Fetcher(crowd, allow_loopback=settings.webhook_allow_loopback),
             metrics=metrics,
         )
 

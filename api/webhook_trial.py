@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from api.services import Services
-from api.turns import Room, Turns
 from domain.deliveries import ErrorClass
 from domain.errors import InvalidRequest
 from domain.ids import Kind, new_id, public
@@ -18,8 +17,6 @@ from storage.secrets import unseal
 from storage.webhooks import Endpoint
 
 TEST_SECONDS = 10.0  # for the whole exchange: half of what a delivery gets, since a request thread waits
-ROOM = Room(places=2, of_a_tenant=1, waiting=0, patience_seconds=0)  # slow receivers leave threads for all others
-_TURNS = Turns(ROOM, "Too many webhook tests are under way.")
 
 
 def send_test(served: Services, caller: Caller, endpoint: Endpoint, event_type: EventType) -> int:
@@ -33,7 +30,7 @@ def send_test(served: Services, caller: Caller, endpoint: Endpoint, event_type: 
     message = new_id()
     body = payload(message, event_type, int(time.time()), sample(event_type))
     egress = Egress(allow_loopback=served.settings.webhook_allow_loopback, total_seconds=TEST_SECONDS)
-    with _TURNS.of(caller.tenant_id):
+    with served.trials.of(caller.tenant_id):
         attempt = send(egress, endpoint.url, public(Kind.EVENT, message), body, secrets)
     if attempt.status is None:
         # Which names exist in our own network is nobody's business: one class for all that are not public.

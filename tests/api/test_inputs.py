@@ -18,6 +18,7 @@ from PIL import Image
 from api import references
 from api.app import create_app
 from api.fetching import ROOM, Fetcher
+from api.turns import Crowd
 from domain import ids
 from domain.errors import InvalidRequest, Unavailable
 from domain.ledger import Meter
@@ -189,7 +190,7 @@ def test_no_url_leads_back_to_this_machine(client: OpenAI, url: str) -> None:
 
 
 def test_a_tenant_with_slow_hosts_leaves_room_for_others() -> None:
-    fetcher = Fetcher(allow_loopback=True, room=replace(ROOM, patience_seconds=0.1))
+    fetcher = Fetcher(Crowd(), allow_loopback=True, room=replace(ROOM, patience_seconds=0.1))
     slow, other = ids.new_id(), ids.new_id()
     release = threading.Event()
 
@@ -215,7 +216,7 @@ def test_a_tenant_with_slow_hosts_leaves_room_for_others() -> None:
 
 
 def test_a_burst_of_pictures_waits_its_turn_within_bounds() -> None:
-    fetcher, tenant_id = Fetcher(allow_loopback=True), ids.new_id()
+    fetcher, tenant_id = Fetcher(Crowd(), allow_loopback=True), ids.new_id()
     release = threading.Event()
 
     def answer(connection: socket.socket) -> None:
