@@ -13,7 +13,7 @@ RING_TASK = "kinema.look"
 HINT_SECONDS = 60  # an older hint is dropped unread: what it spoke of was rung for again since
 PUBLISH_SECONDS = 1.0  # a broker that takes longer over one hint counts as away
 CONSUME_SECONDS = 10.0  # a listener waits for a hint inside one read, so its reads may last
-REST_SECONDS = 0.02  # between two rounds of hints: the first goes out at once, a flood of creates becomes 50 a second
+REST_SECONDS = 0.05  # between two rounds of hints: the first goes out at once, a flood of creates becomes 20 a second
 DELIVER = "deliver"  # the one queue that threads work off; the others are named after stages and render pools
 
 
