@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from api.batch_output import Output, sort
 from api.batch_worker import Lost, Worker
 from api.services import Services
 from domain import ids
-from domain.batches import Status
+from domain.batches import Fault, Status
 from domain.errors import NotFound
 from domain.webhooks import EventType
 from storage import announcements, batch_lines, batch_runs, files, videos
@@ -32,7 +34,7 @@ def read(served: Services, batch: Batch) -> bytes:
         return served.objects.read(file.object_key)
 
 
-def write(worker: Worker, ending: Status) -> None:
+def write(worker: Worker, ending: Status, faults: Sequence[Fault] = ()) -> None:
     """Write what came of every line, and end the batch. Raises Lost, Unavailable; then nothing has happened."""
     with TemporaryDirectory(dir=worker.served.settings.work_dir or None) as folder:
         done, rest = Output(Path(folder) / "output.jsonl"), Output(Path(folder) / "error.jsonl")
@@ -41,12 +43,14 @@ def write(worker: Worker, ending: Status) -> None:
         with worker.served.database.transaction(worker.lease.tenant_id) as connection:
             worker.keep(connection)
             _remember(connection, worker, (output, done), (error, rest))
-            values = {
+            values: dict[str, Any] = {
                 "output_file_id": None if output is None else output.id,
                 "error_file_id": None if error is None else error.id,
                 "completed": done.lines,
                 "failed": rest.lines,
             }
+            if faults:
+                values["errors"] = batch_runs.listed(faults)
             if not batch_runs.move(connection, worker.lease, worker.batch.status, ending, **values):
                 raise Lost
             announce(connection, worker.batch, ending)

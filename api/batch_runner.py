@@ -12,7 +12,7 @@ from threading import Event, Thread
 from api import batch_turns
 from api.batch_worker import Lost, beating
 from api.services import Services
-from domain.batches import MOST_FAILURES, Status
+from domain.batches import MOST_FAILED_TURNS, MOST_FAILURES, Status
 from domain.errors import Unavailable
 from runtime import logs
 from storage import batch_runs
@@ -89,8 +89,9 @@ class BatchRunner:
         return self._failed(turn, turn.failures + 1)
 
     def _failed(self, turn: Turn, failures: int) -> tuple[float, int]:
-        """A batch that cannot be begun is over soon; one with videos is tried again, ever more seldom."""
-        if turn.batch.status is Status.VALIDATING and failures >= MOST_FAILURES:
-            with suppress(Lost):
+        """A batch that cannot be begun is over soon; one with videos is tried again, ever more seldom, for a while."""
+        most = MOST_FAILURES if turn.batch.status is Status.VALIDATING else MOST_FAILED_TURNS
+        if failures >= most:
+            with suppress(Lost, Unavailable):
                 batch_turns.give_up(self._served, turn)
         return min(AGAIN_SECONDS * 2 ** min(failures - 1, 10), LONGEST_SECONDS), failures

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -32,7 +32,7 @@ from storage.batch_runs import Turn
 from storage.database import Connection
 from storage.hints import DELIVER
 from storage.keys import Caller
-from storage.outages import OUTAGES
+from storage.outages import OUTAGES, is_away
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ LINES_A_TURN = 20
 TURN_SECONDS = 10.0  # after which no further line is begun
 MARGIN_SECONDS = 600  # beyond the window, so that it is the batch that ends its videos
 _OVER = Refused((Fault("batch_expired", "The input file could not be read before the completion window expired."),))
-_GIVEN_UP = Refused((Fault("internal_error", "The batch could not be begun, for a failure on our side."),))
+_GIVEN_UP = (Fault("internal_error", "The batch could not be begun, for a failure on our side."),)
+_BROKEN = (Fault("internal_error", "The batch could not go on: one try after the other failed, on our side."),)
 QUOTA_SECONDS = 10.0  # between two tries of a line that the tenant's limits hold up
 
 
@@ -70,12 +71,36 @@ def _begin(worker: Worker) -> float:
 
 
 def give_up(served: Services, turn: Turn) -> None:
-    """The batch cannot be begun, through no fault of its file that we know of. Raises Lost."""
-    with served.database.transaction(turn.lease.tenant_id) as connection:
-        if not batch_runs.refuse(connection, turn.lease, _GIVEN_UP.faults):
+    """End a batch that fails again and again, through no fault of its file that we know of. Raises Lost, Unavailable.
+
+    What is complete is given back, unless it is that which fails.
+    """
+    worker = Worker(served, turn)
+    if turn.batch.status is Status.VALIDATING:
+        _fail(worker, _GIVEN_UP)
+        return
+    try:
+        _stop(worker, "batch_failed")
+        batch_files.write(worker, Status.FAILED, _BROKEN)
+    except (Lost, Unavailable):
+        raise
+    except Exception as error:
+        if isinstance(error, OUTAGES) and is_away(error):
+            raise
+        log.exception("a batch ends without files")
+        _fail(worker, _BROKEN)
+
+
+def _fail(worker: Worker, faults: Sequence[Fault]) -> None:
+    """End the batch in the simplest way; a video that still lives is its owner's, no longer the batch's."""
+    with worker.served.database.transaction(worker.lease.tenant_id) as connection:
+        worker.keep(connection)
+        batch_lines.abandon(connection, worker.lease, "batch_failed")
+        batch_lines.count(connection, worker.lease)
+        if not batch_runs.refuse(connection, worker.lease, faults, worker.batch.status):
             raise Lost
-        batch_files.announce(connection, turn.batch, Status.FAILED)
-    served.ringer.want(DELIVER)
+        batch_files.announce(connection, worker.batch, Status.FAILED)
+    worker.served.ringer.want(DELIVER)
 
 
 def _lines(worker: Worker) -> tuple[Line, ...] | Refused:

@@ -17,6 +17,7 @@ CUSTOM_ID_LIMIT = 512
 MOST_FAULTS = 100  # that a failed batch lists
 MOST_OPEN = 100  # batches of a tenant that are not over
 MOST_FAILURES = 3  # of turns that begin a batch, before it is given up
+MOST_FAILED_TURNS = 24  # in a row at one that has begun: an hour and a half, so that a mishap of ours may pass
 PRIORITY = -1_000  # added to what a line asks for: behind everything that somebody waits for
 
 
@@ -68,6 +69,7 @@ class Fault:
 # Why a line has no response: code -> the sentence beside it.
 LINE_ERRORS = {
     "batch_cancelled": "This request could not be executed before the batch was cancelled.",
+    "batch_failed": "This request could not be executed before the batch failed.",
     "batch_expired": "This request could not be executed before the completion window expired.",
     "video_deleted": "The video was deleted before the batch ended.",
 }

@@ -73,6 +73,12 @@ def give_up(connection: Connection, lease: BatchLease, video_id: UUID, code: str
     connection.execute(line.values(state=LineState.FAILED, error=_error(code)))
 
 
+def abandon(connection: Connection, lease: BatchLease, code: str) -> None:
+    """Call every line failed that is not over, whatever becomes of its video."""
+    rest = sa.update(batch_lines).where(*_mine(lease, LineState.WAITING, LineState.CREATED))
+    connection.execute(rest.values(state=LineState.FAILED, body=sa.null(), error=_error(code)))
+
+
 def living(connection: Connection, lease: BatchLease) -> Sequence[UUID]:
     """Videos of lines that are not over yet; a batch has few of them at once."""
     query = sa.select(batch_lines.c.video_id).where(*_mine(lease, LineState.CREATED)).order_by(batch_lines.c.line)

@@ -15,7 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from domain.batches import OPEN, Fault, Line, LineState, Status
+from domain.batches import MOST_OUTPUT_SECONDS, OPEN, Fault, Line, LineState, Status
 from domain.ids import new_id
 from storage import batches as batches_of
 from storage.batches import Batch
@@ -86,18 +86,26 @@ def release(connection: Connection, lease: BatchLease, delay_seconds: float, fai
 
 
 def move(connection: Connection, lease: BatchLease, before: Status, after: Status, **values: Any) -> bool:
-    """Change the status and note when; an end frees the batch. False: lost, or cancelled meanwhile."""
+    """Change the status and note when; an end frees the batch, which goes with its files. False: lost, or cancelled."""
     if after not in OPEN:
         values["runner"] = None
+        seconds = sa.func.coalesce(batches.c.output_expires_seconds, MOST_OUTPUT_SECONDS)
+        values["forget_at"] = NOW + seconds * sa.literal(timedelta(seconds=1), sa.Interval)
     changed = sa.update(batches).where(*_held(lease, (before,))).values({"status": after, f"{after}_at": NOW, **values})
     return connection.execute(changed).rowcount == 1
 
 
-def refuse(connection: Connection, lease: BatchLease, faults: Sequence[Fault]) -> bool:
-    """The input file cannot be worked off: the batch has failed."""
+def refuse(
+    connection: Connection, lease: BatchLease, faults: Sequence[Fault], before: Status = Status.VALIDATING
+) -> bool:
+    """The input file cannot be worked off, or the batch in that status not go on: it has failed."""
+    return move(connection, lease, before, Status.FAILED, errors=listed(faults))
+
+
+def listed(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """What `errors` holds of them."""
     errors = [asdict(fault) for fault in faults]
-    listed = [{"line": error.pop("line"), **error} for error in errors]
-    return move(connection, lease, Status.VALIDATING, Status.FAILED, errors=listed)
+    return [{"line": error.pop("line"), **error} for error in errors]
 
 
 def accept(connection: Connection, lease: BatchLease, lines: Sequence[Line]) -> bool:

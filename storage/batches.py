@@ -12,7 +12,9 @@ from sqlalchemy import Connection, RowMapping
 
 from domain.batches import CANCELLABLE, WINDOW, WINDOW_SECONDS, Status
 from domain.ids import new_id
-from storage.tables import NOW, OPEN_BATCH, batches
+from storage.tables import NOW, OPEN_BATCH, TICK, batch_lines, batches
+
+FORGOTTEN = 100  # batches at once, however few their lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,23 @@ def cancel(connection: Connection, tenant_id: UUID, batch_id: UUID) -> bool:
         )
     )
     return asked.rowcount == 1
+
+
+def forget_for_any_tenant(connection: Connection, lines: int) -> bool:
+    """Drop up to so many lines of batches whose time is over, then those batches that have none left.
+
+    Whether there may be more.
+    """
+    over = sa.select(batches.c.id).where(batches.c.forget_at < TICK).order_by(batches.c.forget_at)
+    found = connection.scalars(over.limit(FORGOTTEN).with_for_update(skip_locked=True)).all()
+    if not found:
+        return False
+    place = sa.tuple_(batch_lines.c.batch_id, batch_lines.c.line)
+    some = sa.select(batch_lines.c.batch_id, batch_lines.c.line).where(batch_lines.c.batch_id.in_(found)).limit(lines)
+    dropped = connection.execute(sa.delete(batch_lines).where(place.in_(some))).rowcount
+    left = sa.exists().where(batch_lines.c.batch_id == batches.c.id)
+    connection.execute(sa.delete(batches).where(batches.c.id.in_(found), ~left))
+    return dropped == lines or len(found) == FORGOTTEN
 
 
 def batch(row: RowMapping) -> Batch:

@@ -17,7 +17,7 @@ from types import FrameType
 
 from domain.errors import Unavailable
 from runtime.settings import Settings
-from storage import delivery_log, files, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
+from storage import batches, delivery_log, files, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.outages import OUTAGES, is_away
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 FORGOTTEN = 5_000  # webhook messages at once
+LINES = 5_000  # of batches at once
 LOG_SECONDS = 60.0  # between two looks at what is too old
 REQUESTS = 5_000  # remembered requests that are dropped at once: one a create, so there are many
 DELIVERERS = 32  # threads of one deliver worker
@@ -61,6 +62,7 @@ class Dispatcher:
             _Duty(settings.reap_seconds, self.expire),
             _Duty(settings.reap_seconds, self.sweep),
             _Duty(LOG_SECONDS, self.forget_deliveries),
+            _Duty(LOG_SECONDS, self.forget_batches),
             _Duty(settings.reap_seconds, self.forget_requests),
         ]
 
@@ -131,6 +133,11 @@ class Dispatcher:
         """Drop what was remembered of creates, once no repetition of them can come any more."""
         with self._database.transaction_for_any_tenant() as connection:
             idempotency.drop_old_for_any_tenant(connection, REQUESTS)
+
+    def forget_batches(self) -> bool:
+        """Drop batches whose files are gone, with their lines, and say whether there may be more."""
+        with self._database.transaction_for_any_tenant() as connection:
+            return batches.forget_for_any_tenant(connection, LINES)
 
     def forget_deliveries(self) -> None:
         """Drop webhook messages, deliveries and attempts that are older than their log is kept."""

@@ -1,4 +1,4 @@
-"""Bound what is kept: files in number, and by an index alone."""
+"""Bound what is kept: files in number, batches that are over in time."""
 
 from alembic import op
 
@@ -11,7 +11,18 @@ CREATE INDEX files_by_tenant ON files (tenant_id, purpose, id) INCLUDE (bytes);
 CREATE INDEX characters_by_tenant ON characters (tenant_id, id) INCLUDE (bytes);
 """
 
+# Row-level security is forced on the owner too, so it is lifted for as long as he looks at every row.
+BATCHES = """
+ALTER TABLE batches ADD COLUMN forget_at TIMESTAMP WITH TIME ZONE, NO FORCE ROW LEVEL SECURITY;
+UPDATE batches SET forget_at = coalesce(completed_at, failed_at, cancelled_at, expired_at)
+  + coalesce(output_expires_seconds, 2592000) * interval '1 second'
+  WHERE status IN ('completed', 'failed', 'cancelled', 'expired');
+ALTER TABLE batches FORCE ROW LEVEL SECURITY;
+CREATE INDEX batches_forgotten ON batches (forget_at) WHERE forget_at IS NOT NULL;
+"""
+
 
 def upgrade() -> None:
     """Bound what is kept."""
     op.execute(FILES)
+    op.execute(BATCHES)

@@ -41,12 +41,14 @@ batches = Table(
     time("turn_at"),  # of the last claim
     number("failures", default="0"),  # unexpected ones, one after the other
     time("run_at", now=True),  # when it is looked at next; under a claim, when the lease ends
+    time("forget_at"),  # of one that is over: when it goes with its lines
     of_tenant(),
     ForeignKeyConstraint(["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"]),
     UniqueConstraint("tenant_id", "id"),
 )
 Index("batches_by_tenant", batches.c.tenant_id, batches.c.id)
 Index("batches_by_turn", batches.c.tenant_id, batches.c.turn_at, postgresql_where=sa.text("turn_at IS NOT NULL"))
+Index("batches_forgotten", batches.c.forget_at, postgresql_where=sa.text("forget_at IS NOT NULL"))
 Index("batches_open", batches.c.run_at, postgresql_where=sa.text(OPEN_BATCH))
 
 batch_lines = Table(
