@@ -155,7 +155,8 @@ def _expiry(stored: videos.Video) -> int | None:
 
 
 def _error(stored: videos.Video) -> VideoError | None:
-    if public_status(stored.state) is not PublicStatus.FAILED:
+    lost = stored.state is State.COMPLETED and stored.error_code is not None  # its files, as `kinema objects` found
+    if public_status(stored.state) is not PublicStatus.FAILED and not lost:
         return None
     code = stored.error_code or "render_failed"
     return VideoError(code=code, message=stored.error_message or VIDEO_ERRORS.get(code, "The video failed."))

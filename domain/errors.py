@@ -103,4 +103,5 @@ VIDEO_ERRORS = {
     "render_failed": "The model could not render this video.",
     "publish_failed": "The result could not be published.",
     "input_unreadable": "The reference could not be read.",
+    "content_lost": "The files of this video were lost. Create it again to have them.",
 }

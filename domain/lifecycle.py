@@ -67,7 +67,7 @@ _FORWARD = {
     State.QUEUED: {State.RENDERING, State.EXPIRED},
     State.RENDERING: {State.RENDERED, State.QUEUED},
     State.RENDERED: {State.PUBLISHING},
-    State.PUBLISHING: {State.COMPLETED, State.HELD, State.BLOCKED, State.RENDERED},
+    State.PUBLISHING: {State.COMPLETED, State.HELD, State.BLOCKED, State.RENDERED, State.QUEUED},  # drafts may be lost
 }
 # Anything that still lives may fail or be cancelled.
 TRANSITIONS: dict[State, frozenset[State]] = {

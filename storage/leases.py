@@ -17,7 +17,9 @@ from domain.retries import MAX_CRASHES, MAX_FAILURES, stage_delay
 from storage.announcements import announce_progress
 from storage.lifecycle import Move, move
 from storage.schedule import Lease, held_by
-from storage.tables import LEASED, NOW, videos
+from storage.tables import LEASED, NOW, attempts, videos
+
+UNDONE = "drafts_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +88,65 @@ def hand_back(connection: Connection, lease: Lease, delay_seconds: float = 0.0) 
     return None if held is None else _again(connection, held, "released", delay_seconds, {})
 
 
+def render_again(connection: Connection, lease: Lease, error_code: str) -> State | None:
+    """A publisher found no drafts, as after a restore: back to the renderers, and the second time it is over.
+
+    None: the lease was lost.
+    """
+    held = _lock(connection, lease)
+    if held is None:
+        return None
+    before = sa.select(sa.literal(1)).where(attempts.c.video_id == held.video_id, attempts.c.outcome == UNDONE)
+    if connection.scalar(before.limit(1)):
+        return _give_up(connection, held, error_code, UNDONE)
+    change = Move(
+        held.tenant_id,
+        held.video_id,
+        State.PUBLISHING,
+        State.QUEUED,
+        held.fence,
+        outcome=UNDONE,
+        data={"reason": UNDONE},
+    )
+    move(connection, change)
+    return State.QUEUED
+
+
+def hand_back_all_for_any_tenant(connection: Connection, worker_ids: Sequence[str]) -> Sequence[Reaped]:
+    """Give back whatever these workers hold, once they are dead. Nobody's fault: no crash is counted."""
+    held = _leased().where(videos.c.worker.in_(worker_ids)).with_for_update()
+    return [_taken(row, _again(connection, _of(row), "released", 0.0, {})) for row in _in_order(connection, held)]
+
+
 def reap_for_any_tenant(connection: Connection, limit: int) -> Sequence[Reaped]:
     """Take away up to `limit` leases that ran out. Several reapers may run at once."""
-    expired = connection.execute(
-        sa.select(*_HELD_COLUMNS, videos.c.state, videos.c.worker, videos.c.queue)
-        .where(sa.text(LEASED), videos.c.lease_until < NOW)
-        .order_by(videos.c.claimed_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).mappings()
-    # In one order for all reapers: each takes the tenants' shares in turn, and two must not meet head-on.
-    return [_reap(connection, row) for row in sorted(expired.all(), key=lambda row: (row["queue"], row["tenant_id"]))]
+    expired = _leased().where(videos.c.lease_until < NOW).order_by(videos.c.claimed_at).limit(limit)
+    rows = _in_order(connection, expired.with_for_update(skip_locked=True))
+    return [_taken(row, _reap(connection, _of(row))) for row in rows]
 
 
-def _reap(connection: Connection, row: sa.RowMapping) -> Reaped:
-    held = _held(row, STAGE_OF_RUNNING[State(row["state"])])
+def _leased() -> sa.Select[Any]:
+    return sa.select(*_HELD_COLUMNS, videos.c.state, videos.c.worker, videos.c.queue).where(sa.text(LEASED))
+
+
+def _in_order(connection: Connection, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+    """In one order for all who take leases away: each takes the tenants' shares in turn, and two must not meet."""
+    return sorted(connection.execute(query).mappings(), key=lambda row: (row["queue"], row["tenant_id"]))
+
+
+def _of(row: sa.RowMapping) -> _Held:
+    return _held(row, STAGE_OF_RUNNING[State(row["state"])])
+
+
+def _taken(row: sa.RowMapping, after: State) -> Reaped:
+    return Reaped(row["tenant_id"], row["id"], row["worker"], row["queue"], after)
+
+
+def _reap(connection: Connection, held: _Held) -> State:
     crashes = held.crashes + 1
     if crashes >= MAX_CRASHES:
-        after = _give_up(connection, held, "poison", "crashed")
-    else:
-        after = _again(connection, held, "crashed", 0.0, {"crashes": crashes})
-    return Reaped(held.tenant_id, held.video_id, row["worker"], row["queue"], after)
+        return _give_up(connection, held, "poison", "crashed")
+    return _again(connection, held, "crashed", 0.0, {"crashes": crashes})
 
 
 def _give_up(connection: Connection, held: _Held, error_code: str, outcome: str, after: State = State.FAILED) -> State:

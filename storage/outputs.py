@@ -40,6 +40,14 @@ class Output:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """An object to delete; `again`: it was deleted before, long enough ago."""
+
+    key: str
+    again: bool
+
+
 def key(lease: Lease, kind: Kind) -> str:
     """Where a publisher puts a result."""
     return _key("outputs", lease, lease.fence, kind)
@@ -145,7 +153,9 @@ def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
     connection.execute(sa.update(objects).filter_by(**mine).where(objects.c.doomed_at.is_(None)).values(doomed_at=NOW))
 
 
-def take_doomed_for_any_tenant(connection: Connection, grace_seconds: float, limit: int) -> Sequence[str]:
+def take_doomed_for_any_tenant(
+    connection: Connection, grace_seconds: float, keep_seconds: float, limit: int
+) -> Sequence[Doomed]:
     """Keys whose time is up; other sweepers leave them alone for five minutes."""
     overdue = TICK - timedelta(seconds=grace_seconds)
     due = (
@@ -155,10 +165,19 @@ def take_doomed_for_any_tenant(connection: Connection, grace_seconds: float, lim
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    again = sa.func.coalesce(objects.c.swept_at <= NOW - timedelta(seconds=keep_seconds), sa.false())
     taken = sa.update(objects).where(objects.c.key.in_(due)).values(doomed_at=NOW + timedelta(minutes=5))
-    return connection.scalars(taken.returning(objects.c.key)).all()
+    return [Doomed(*row) for row in connection.execute(taken.returning(objects.c.key, again))]
 
 
-def swept_for_any_tenant(connection: Connection, keys: Sequence[str]) -> None:
-    """Their bytes are gone; forget the rows."""
-    connection.execute(sa.delete(objects).where(objects.c.key.in_(keys)))
+def swept_for_any_tenant(connection: Connection, doomed: Sequence[Doomed], keep_seconds: float) -> None:
+    """Their bytes are deleted. Only a second delete, so much later, ends a row: a put may land after the first.
+
+    Which of the two it was is what `take_doomed_for_any_tenant` said: a sweeper that froze in between decides nothing.
+    """
+    first = [each.key for each in doomed if not each.again]
+    swept = sa.func.coalesce(objects.c.swept_at, NOW)
+    due = swept + timedelta(seconds=keep_seconds)
+    connection.execute(sa.update(objects).where(objects.c.key.in_(first)).values(swept_at=swept, doomed_at=due))
+    last = [each.key for each in doomed if each.again]
+    connection.execute(sa.delete(objects).where(objects.c.key.in_(last)))

@@ -116,18 +116,19 @@ class Dispatcher:
         return BATCH in {len(ended), len(forgotten)}
 
     def sweep(self) -> bool:
-        """Delete objects that nobody may read any more, and say whether there may be more.
+        """Delete objects that nobody may read any more, twice, and say whether there may be more.
 
         The store may take its time: no transaction waits for it.
         """
+        grace, keep = self._settings.sweep_grace_seconds, self._settings.sweep_keep_seconds
         with self._database.transaction_for_any_tenant() as connection:
-            keys = outputs.take_doomed_for_any_tenant(connection, self._settings.sweep_grace_seconds, BATCH)
-        if not keys:
+            doomed = outputs.take_doomed_for_any_tenant(connection, grace, keep, BATCH)
+        if not doomed:
             return False
-        self._store.delete(keys)
+        self._store.delete([each.key for each in doomed])
         with self._database.transaction_for_any_tenant() as connection:
-            outputs.swept_for_any_tenant(connection, keys)
-        return len(keys) == BATCH
+            outputs.swept_for_any_tenant(connection, doomed, keep)
+        return len(doomed) == BATCH
 
     def forget_requests(self) -> None:
         """Drop what was remembered of creates, once no repetition of them can come any more."""

@@ -48,6 +48,11 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """What the renderer left is gone: the video must be rendered again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """The worker is leaving, or a server is away: the video is as it was, and nothing counts against it."""
 
@@ -59,4 +64,4 @@ class Lost:
     """The video is no longer ours: cancelled, deleted or reaped. Discard everything."""
 
 
-Outcome = Done | Refused | Failed | Retry | Released | Lost
+Outcome = Done | Refused | Failed | Retry | Undone | Released | Lost

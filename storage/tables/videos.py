@@ -142,6 +142,7 @@ objects = Table(
     text("purpose"),  # input, draft, output
     time("created_at", now=True),
     time("doomed_at"),  # the sweeper may delete it from then on
+    time("swept_at"),  # it did once, and will again: a put may land late
     of_tenant(),
 )
 Index("objects_by_video", objects.c.video_id)

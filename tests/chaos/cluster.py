@@ -31,6 +31,7 @@ QUICK = {
     "KINEMA_HINT_SECONDS": "0.5",
     "KINEMA_SNAPSHOT_SECONDS": "1",
     "KINEMA_SWEEP_GRACE_SECONDS": "5",
+    "KINEMA_SWEEP_KEEP_SECONDS": "5",
     "KINEMA_STALL_SECONDS": "20",
     "KINEMA_GRACE_SECONDS": "2",
     "KINEMA_TESTCARD": "true",
@@ -38,10 +39,11 @@ QUICK = {
     "KINEMA_WEBHOOK_ALLOW_LOOPBACK": "true",
     "KINEMA_LOG_LEVEL": "INFO",
 }
+SERVERS = {"store": "seaweedfs"}  # under which name the supervisor runs what a fault names
 COPIES = {"api": 2, "dispatcher": 2, "render_worker": 2}
 TEMPERS = {
     "slow": Temper(delay_seconds=0.2),
-    "resets": Temper(refuses=True),
+    "resets": Temper(resets=True),
     "refuses": Temper(refuses=True),
     "swallows": Temper(swallows=True),
 }
@@ -68,7 +70,7 @@ class Cluster:
         return self._misbehave(what, TEMPERS[rest[0]])
 
     def _pick(self, group: str, fault: Fault) -> int | None:
-        pids = self.supervisor.processes().get(group, [])
+        pids = self.supervisor.processes().get(SERVERS.get(group, group), [])
         return pids[int(fault.pick * len(pids))] if pids else None
 
     def _kill(self, group: str, fault: Fault) -> Callable[[], None]:

@@ -19,7 +19,7 @@ DUTIES: dict[str, tuple[Callable[[sa.Connection], Any], int]] = {
     "videos past their retention": (lambda to: housekeeping.forget_expired_for_any_tenant(to, 100), 0),
     "batches past their time": (lambda to: batches.forget_for_any_tenant(to, 100), 1),
     "files past their time": (lambda to: files.forget_expired_for_any_tenant(to, 100), 1),
-    "objects to delete": (lambda to: outputs.take_doomed_for_any_tenant(to, 60.0, 100), 1),
+    "objects to delete": (lambda to: outputs.take_doomed_for_any_tenant(to, 60.0, 60.0, 100), 1),
     "requests to forget": (lambda to: idempotency.drop_old_for_any_tenant(to, 100), 2),
 }
 

@@ -67,10 +67,10 @@ def test_a_publisher_that_lost_its_lease_shows_nothing(process: Process, world: 
     assert files(world, lease) == {}
 
 
-def test_drafts_that_are_gone_end_the_video(process: Process, world: World) -> None:
+def test_drafts_that_are_gone_are_rendered_again(process: Process, world: World) -> None:
     lease = rendered(process, world)
     process.store.delete(list(outputs.drafts_of(lease, lease.fence - 1).values()))
-    assert run(process, lease) is State.FAILED
+    assert run(process, lease) is State.QUEUED
 
 
 def test_the_moderator_lets_a_harmless_prompt_pass(process: Process, world: World, moderator: str) -> None:

@@ -19,7 +19,7 @@ from storage.outputs import CONTENT_TYPES, SUFFIXES, Kind, Output
 from storage.schedule import Lease
 from storage.videos import Rendering, Video
 from worker.lease import Pulse
-from worker.outcome import Done, Failed, Lost, Outcome, Refused
+from worker.outcome import Done, Failed, Lost, Outcome, Refused, Undone
 from worker.patience import insist
 from worker.pipeline import uploads
 from worker.process import Process
@@ -37,7 +37,7 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
         try:
             drafts = _fetch(process, lease, rendering, folder, pulse)
         except NotFound:
-            return Failed("publish_failed")
+            return Undone()
         verdict = frames.judge(drafts[Kind.VIDEO], process.frame_classifier)
         if AFTER[verdict.action] is not State.COMPLETED:
             return Refused(AFTER[verdict.action], lambda connection: _remember(connection, lease, verdict))

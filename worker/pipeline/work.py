@@ -19,7 +19,7 @@ from storage.outages import OUTAGES
 from storage.schedule import Lease
 from storage.videos import Video
 from worker.lease import Pulse
-from worker.outcome import Done, Failed, Lost, Outcome, Refused, Released, Retry
+from worker.outcome import Done, Failed, Lost, Outcome, Refused, Released, Retry, Undone
 from worker.patience import AWAY
 from worker.presence import Presence
 from worker.process import Process
@@ -123,12 +123,20 @@ def _apply(connection: Connection, lease: Lease, outcome: Outcome) -> State | No
             return _move(connection, _change(lease, after, str(after), code), record)
         case Failed(code):
             return _move(connection, _change(lease, State.FAILED, code, code))
-        case Retry(reason, code, at_last):
-            return leases.fail(connection, lease, reason, code, at_last)
-        case Released(delay_seconds):
-            return leases.hand_back(connection, lease, delay_seconds)
         case Lost():
             return None
+        case Retry() | Undone() | Released():
+            return _go_back(connection, lease, outcome)
+
+
+def _go_back(connection: Connection, lease: Lease, outcome: Retry | Undone | Released) -> State | None:
+    match outcome:
+        case Retry(reason, code, at_last):
+            return leases.fail(connection, lease, reason, code, at_last)
+        case Undone():
+            return leases.render_again(connection, lease, "publish_failed")
+        case Released(delay_seconds):
+            return leases.hand_back(connection, lease, delay_seconds)
 
 
 def _change(
