@@ -65,10 +65,12 @@ def owner_url(data: Path) -> str:
 
 
 @contextmanager
-def running(data: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[System]:
+def running(
+    data: Path, *arguments: str, environment: Mapping[str, str] | None = None, module: str = "cli.main"
+) -> Iterator[System]:
     """`kinema up` for as long as the block lasts."""
     port = ["--port", str(free_port())]  # several of these may start at once, and all prefer the same port
-    command = [sys.executable, "-m", "cli.main", "up", "--data", str(data), "--json", *port, *arguments]
+    command = [sys.executable, "-m", module, "up", "--data", str(data), "--json", *port, *arguments]
     with (data.parent / "up.log").open("wb") as log:
         process = subprocess.Popen(
             command,
