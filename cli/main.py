@@ -47,6 +47,7 @@ COMMANDS = {
     "workers": Command("cli.workers", "who works, what waits"),
     "audit": Command("cli.audit", "who changed what"),
     "secrets": Command("cli.secrets", "rotate peppers and encryption keys"),
+    "objects": Command("cli.objects", "hold the database and the object store against each other"),
     "provenance": Command("cli.provenance", "make a development identity for signing results"),
     "health": Command("cli.health", "say whether a process does its work"),
 }

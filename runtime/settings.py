@@ -142,6 +142,7 @@ NEEDS: dict[str, frozenset[str]] = {
     "publish": _SERVERS | _STORE | {"key_pepper"},  # the digest of the prompt in a manifest
     "deliver": _SERVERS | {"webhook_key"},
     "migrate": _STORE | {"database_url"},
+    "reconcile": _STORE | {"database_url"},
     "operate": frozenset({"database_url"}),  # commands that read and write rows
     "issue": frozenset({"database_url", "key_pepper"}),  # commands that make keys
 }

@@ -114,6 +114,26 @@ class ObjectStore:
         with _refusals():
             return b"".join(body)
 
+    def has(self, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            with _refusals():
+                self._client.head_object(Bucket=self.bucket, Key=key)
+        except NotFound:
+            return False
+        return True
+
+    def pages(self, prefix: str) -> Iterator[list[str]]:
+        """All keys that begin so, up to 1,000 at a time. Only `storage.reconciliation` may ask."""
+        token: dict[str, str] = {}
+        while True:
+            with _refusals():
+                answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **token)
+            yield [str(each["Key"]) for each in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": str(answer["NextContinuationToken"])}
+
     def fetch(self, key: str, path: Path) -> None:
         """Read an object into a file."""
         with _refusals():

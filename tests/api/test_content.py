@@ -9,8 +9,10 @@ from fastapi.testclient import TestClient
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from api.app import create_app
+from domain import ids
 from domain.lifecycle import State
 from runtime.settings import Settings
+from storage import outputs, reconciliation
 from storage.objects import ObjectStore
 from storage.outputs import CONTENT_TYPES, Kind
 from tests.api.conftest import Tenant
@@ -97,3 +99,19 @@ def test_where_clients_reach_the_store_they_are_sent_there(settings: Settings, t
     link = answer.headers["location"]
     assert link.startswith(settings.s3_endpoint_url)
     assert httpx.get(link, trust_env=False).content == VIDEO, "the link needs no key of ours"
+
+
+def test_files_that_are_gone_are_said_to_be_lost(
+    http: TestClient, url: str, world: World, object_store: ObjectStore, tenant: Tenant
+) -> None:
+    video_id = ids.parse(ids.Kind.VIDEO, url.split("/")[3])
+    with world.database.transaction(tenant.id) as connection:
+        gone = [each.object_key for each in outputs.find(connection, tenant.id, video_id).values()]
+    object_store.delete(gone)
+    answer = http.get(url)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "content_lost")
+    with world.database.transaction(tenant.id) as connection:
+        assert reconciliation.mark(connection, tenant.id, video_id, lost=True)
+    assert http.get(url).json()["error"]["code"] == "content_lost"
+    video = http.get(url.removesuffix("/content")).json()
+    assert (video["status"], video["error"]["code"]) == ("completed", "content_lost")
