@@ -73,6 +73,15 @@ def ask_to_drain_for_any_tenant(connection: Connection, worker_id: str) -> bool:
     return connection.execute(asked).rowcount == 1
 
 
+def overstaying_for_any_tenant(connection: Connection, worker_ids: Sequence[str], seconds: float) -> Sequence[str]:
+    """Which of these say that they work on a video although their last attempt at it ended `seconds` ago."""
+    theirs = sa.and_(attempts.c.video_id == workers.c.video_id, attempts.c.worker == workers.c.id)
+    query = sa.select(workers.c.id).join(attempts, theirs).where(workers.c.id.in_(worker_ids))
+    at_work = sa.func.bool_or(attempts.c.ended_at.is_(None))
+    over = sa.func.max(attempts.c.ended_at) < NOW - timedelta(seconds=seconds)
+    return connection.scalars(query.group_by(workers.c.id).having(sa.not_(at_work), over)).all()
+
+
 def list_for_any_tenant(connection: Connection) -> Sequence[RowMapping]:
     """Living workers by name: their columns."""
     query = sa.select(workers).where(workers.c.beat_at > NOW - ALIVE)

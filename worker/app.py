@@ -50,6 +50,10 @@ def configure_logs(**_: object) -> None:
 @signals.worker_shutting_down.connect  # pyright: ignore[reportUntypedFunctionDecorator] - as above
 def drain_children(**_: object) -> None:
     """Tell the children at once that the worker is leaving: a video in hand is finished or handed back."""
-    for child in active_children():
-        if child.pid is not None:
-            os.kill(child.pid, signal.SIGUSR2)
+    for pid in children():
+        os.kill(pid, signal.SIGUSR2)
+
+
+def children() -> list[int]:
+    """Of this process: those that claim and work."""
+    return [child.pid for child in active_children() if child.pid is not None]

@@ -66,7 +66,7 @@ class Pulse:
         self._step = {"phase": phase, "done": done, "total": total}
         self._moved_at = time.monotonic()
         self._first = self._first or (self._moved_at, self._percent)
-        if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace()):
+        if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace_left()):
             raise Interrupted
 
     def hold_out(self, seconds: float) -> None:
@@ -75,7 +75,7 @@ class Pulse:
         Raises Interrupted if the lease is lost, or if the worker leaves and its grace is over.
         """
         self._moved_at = time.monotonic()
-        if self._lost.wait(seconds) or self._leaves_for() > self._grace():
+        if self._lost.wait(seconds) or self._grace_left() < 0:
             raise Interrupted
 
     def _leaves_for(self) -> float:
@@ -91,8 +91,8 @@ class Pulse:
         gained = self._percent - begun_percent
         return (time.monotonic() - begun_at) * (100 - self._percent) / gained if gained else 0.0
 
-    def _grace(self) -> float:
-        return self._process.settings.grace_seconds
+    def _grace_left(self) -> float:
+        return self._process.settings.grace_seconds - self._leaves_for()
 
     def _run(self) -> None:
         settings = self._process.settings

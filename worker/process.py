@@ -28,12 +28,17 @@ from worker.store import open_store
 GENERATOR_VERSION = "0.1.0"
 
 
+def name_of(pid: int) -> str:
+    """What a process of this host is called among workers."""
+    return f"{socket.gethostname()}:{pid}"
+
+
 class Process:
     """Everything is made at first use, so that a process loads only what its queues need."""
 
     def __init__(self, settings: Settings, queues: tuple[str, ...]) -> None:
         self.settings = settings
-        self.worker = Worker(f"{socket.gethostname()}:{os.getpid()}", queues, socket.gethostname(), os.getpid())
+        self.worker = Worker(name_of(os.getpid()), queues, socket.gethostname(), os.getpid())
         self.draining = threading.Event()
         workplace.clear(self._work_dir)
 

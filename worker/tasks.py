@@ -12,11 +12,12 @@ from celery import signals
 
 from storage.hints import DELIVER, RING_TASK
 from worker import webhooks
-from worker.app import QUEUES_VARIABLE, app, settings
+from worker.app import QUEUES_VARIABLE, app, children, settings
 from worker.deafness import Ears, end_listener
 from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
+from worker.warden import Warden
 
 _turns = webhooks.Turns()
 _lock = threading.RLock()  # thirty-two deliverers may ask at once
@@ -28,6 +29,11 @@ def _made() -> tuple[Process, Presence, Ears]:
     presence = Presence(process)
     listener = os.getpid() if DELIVER in process.worker.queues else os.getppid()  # deliverers are its threads
     return process, presence, Ears(process, presence, partial(end_listener, listener))
+
+
+@cache
+def _warden() -> Warden:
+    return Warden(settings, children)
 
 
 def _ours() -> tuple[Process, Presence, Ears]:
@@ -71,13 +77,17 @@ def _drain(_number: int, _frame: FrameType | None) -> None:
 
 @signals.worker_ready.connect  # pyright: ignore[reportUntypedFunctionDecorator] - as above
 def begin_threads(**_: object) -> None:
-    """Deliverers have no child; the worker itself is present."""
+    """Deliverers have no child, so the worker itself is present; the other workers' parents watch their children."""
     if os.environ[QUEUES_VARIABLE] == DELIVER:
         _ours()
+    else:
+        _warden().start()
 
 
 @signals.worker_shutting_down.connect  # pyright: ignore[reportUntypedFunctionDecorator] - as above
 def drain_threads(**_: object) -> None:
-    """Deliverers finish the message in hand and take no other."""
+    """Deliverers finish the message in hand and take no other; the other workers' children have a bound."""
     if os.environ[QUEUES_VARIABLE] == DELIVER:
         _ours()[0].draining.set()
+    else:
+        _warden().leave()

@@ -1,0 +1,124 @@
+"""A child that does not do what it must is killed by its parent, and the worker goes on, or ends in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from domain.administration import Actor
+from domain.lifecycle import Stage, State
+from runtime.settings import Settings
+from storage import interventions, leases, workers
+from storage.database import Database
+from tests.fixtures.videos import QUEUES, World
+from tests.fixtures.workers import children, dispatching, eventually, rows, worker
+from worker.process import name_of
+from worker.warden import Warden
+
+pytestmark = pytest.mark.timeout(180)
+
+AT_WORK = "SELECT video_id, worker FROM attempts WHERE stage = 'render' AND ended_at IS NULL"
+
+
+def present(database: Database, name: str, lease: object) -> None:
+    with database.transaction_for_any_tenant() as connection:
+        who = workers.Worker(name, (QUEUES[Stage.RENDER],), "here", 1)
+        workers.beat_for_any_tenant(connection, who, "busy", lease.video_id)
+
+
+def overstaying(database: Database, name: str, seconds: float = 0.2) -> bool:
+    with database.transaction_for_any_tenant() as connection:
+        return name in workers.overstaying_for_any_tenant(connection, [name, "another"], seconds)
+
+
+def test_only_who_stays_at_a_video_that_it_lost_long_ago_overstays(world: World) -> None:
+    world.queued(world.tenant())
+    lease = world.must_claim(Stage.RENDER, "w")
+    present(world.database, "w", lease)
+    assert not overstaying(world.database, "w"), "it is at work"
+    assert world.move(lease, State.CANCELLED, error_code="cancelled", error_message="-", outcome="cancelled")
+    assert not overstaying(world.database, "w"), "it may not have noticed yet"
+    time.sleep(0.3)
+    assert overstaying(world.database, "w")
+
+
+def test_who_claims_the_same_video_again_does_not_overstay(world: World) -> None:
+    world.queued(world.tenant())
+    lost = world.must_claim(Stage.RENDER, "w")
+    present(world.database, "w", lost)
+    with world.database.transaction(lost.tenant_id) as connection:
+        leases.hand_back(connection, lost)
+    time.sleep(0.3)
+    assert world.must_claim(Stage.RENDER, "w").video_id == lost.video_id
+    assert not overstaying(world.database, "w")
+
+
+def test_what_killed_children_held_waits_again_without_a_crash(world: World, settings: Settings) -> None:
+    tenant = world.tenant()
+    video_id, others = world.queued(tenant), world.queued(tenant)
+    with psutil.Popen(["sleep", "60"]) as child:
+        mine = world.must_claim(Stage.RENDER, name_of(child.pid))
+        world.must_claim(Stage.RENDER, "another")
+        warden = Warden(settings, lambda: [child.pid])
+        warden.end_children()
+        warden._database.close()
+        assert child.wait(5) == -signal.SIGKILL
+    assert mine.video_id == video_id
+    assert (world.state(tenant, video_id), world.state(tenant, others)) == (State.QUEUED, State.RENDERING)
+    found = rows(world.database, "SELECT crashes, failures FROM videos WHERE id = :id", id=video_id)
+    assert [tuple(row) for row in found] == [(0, 0)]
+    assert [
+        row.running for row in rows(world.database, "SELECT running FROM tenant_sched WHERE queue LIKE 'render%'")
+    ] == [1]
+
+
+def cancelled(world: World, video_id: UUID) -> bool:
+    try:
+        with world.database.transaction_for_any_tenant() as connection:
+            interventions.cancel_for_any_tenant(connection, Actor("test"), video_id)
+    except sa.exc.OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("why", ["a step never returns", "nothing in the child runs any more"])
+def test_a_child_that_ignores_a_cancel_is_killed_and_the_worker_takes_the_next_video(
+    world: World, settings: Settings, tmp_path: Path, why: str
+) -> None:
+    quick = replace(settings, overstay_seconds=2.0, hint_seconds=0.2, testcard_step_seconds=10_000.0, grace_seconds=1.0)
+    tenant = world.tenant(render_cap=1)
+    stuck = world.queued(tenant)
+    with dispatching(quick), worker(quick, QUEUES[Stage.RENDER], tmp_path) as one:
+        first = eventually(lambda: rows(world.database, AT_WORK), 60, one.log)[0]
+        assert first.video_id == stuck
+        following = world.queued(tenant)
+        child = int(first.worker.rpartition(":")[2])
+        assert child in {each.pid for each in children(one.pid)}
+        time.sleep(1.0)  # the child has said by now which video it is at
+        if why == "nothing in the child runs any more":
+            os.kill(child, signal.SIGSTOP)
+        eventually(lambda: cancelled(world, stuck), 20)  # a frozen child may hold the row's lock for five seconds
+        begun = time.monotonic()
+        eventually(lambda: not psutil.pid_exists(child), 30, one.log)
+        killed = time.monotonic() - begun
+        (after,) = eventually(lambda: rows(world.database, AT_WORK), 60, one.log)
+        assert after.video_id == following
+        print(f"{why}: killed {killed:.1f} s after the cancel, next video after {time.monotonic() - begun:.1f} s")
+        assert 2.0 <= killed < 10
+        # This one never returns either: the end of the worker has a bound of its own.
+        time.sleep(1.0)
+        took = one.stop(within=20)
+    print(f"SIGTERM with a step that never returns: gone after {took:.1f} s, with a grace of 1 s")
+    assert took <= 1.0 + 5.0
+    assert world.state(tenant, stuck) is State.CANCELLED
+    assert world.state(tenant, following) is State.QUEUED
+    ended = rows(world.database, "SELECT outcome FROM attempts WHERE stage = 'render' ORDER BY started_at")
+    assert [row.outcome for row in ended] == ["cancelled", "released"]
