@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from storage.schedule import Lease, held_by
 from storage.tables import LEASED, NOW, attempts, videos
 
 UNDONE = "drafts_gone"
+CRASHED = "crashed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,16 @@ def hand_back(connection: Connection, lease: Lease, delay_seconds: float = 0.0) 
     return None if held is None else _again(connection, held, "released", delay_seconds, {})
 
 
+def came_back(connection: Connection, lease: Lease, how: Literal["rejected", "stopped"]) -> bool:
+    """Note at an attempt that was taken for dead that its worker lived: with a result that was refused, or without.
+
+    False if the attempt ended otherwise: then there is nothing to note.
+    """
+    mine = sa.and_(attempts.c.tenant_id == lease.tenant_id, attempts.c.video_id == lease.video_id)
+    taken = sa.update(attempts).where(mine, attempts.c.fence == lease.fence, attempts.c.outcome == CRASHED)
+    return connection.execute(taken.values(outcome=how)).rowcount == 1
+
+
 def render_again(connection: Connection, lease: Lease, error_code: str) -> State | None:
     """A publisher found no drafts, as after a restore: back to the renderers, and the second time it is over.
 
@@ -125,11 +136,13 @@ def reap_for_any_tenant(connection: Connection, limit: int) -> Sequence[Reaped]:
     return [_taken(row, _reap(connection, _of(row))) for row in rows]
 
 
-def _leased() -> sa.Select[Any]:
+def _leased() -> sa.Select[Any, Any, Any, Any, Any, Any, Any, Any]:
     return sa.select(*_HELD_COLUMNS, videos.c.state, videos.c.worker, videos.c.queue).where(sa.text(LEASED))
 
 
-def _in_order(connection: Connection, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+def _in_order(
+    connection: Connection, query: sa.Select[Any, Any, Any, Any, Any, Any, Any, Any]
+) -> Sequence[sa.RowMapping]:
     """In one order for all who take leases away: each takes the tenants' shares in turn, and two must not meet."""
     return sorted(connection.execute(query).mappings(), key=lambda row: (row["queue"], row["tenant_id"]))
 
@@ -145,8 +158,8 @@ def _taken(row: sa.RowMapping, after: State) -> Reaped:
 def _reap(connection: Connection, held: _Held) -> State:
     crashes = held.crashes + 1
     if crashes >= MAX_CRASHES:
-        return _give_up(connection, held, "poison", "crashed")
-    return _again(connection, held, "crashed", 0.0, {"crashes": crashes})
+        return _give_up(connection, held, "poison", CRASHED)
+    return _again(connection, held, CRASHED, 0.0, {"crashes": crashes})
 
 
 def _give_up(connection: Connection, held: _Held, error_code: str, outcome: str, after: State = State.FAILED) -> State:

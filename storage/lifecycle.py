@@ -117,7 +117,7 @@ def _end_attempt(connection: Connection, change: Move, queue: str) -> int:
     """Close the attempt and give its slot back. Returns the GPU milliseconds that it took."""
     attempt = connection.execute(
         sa.update(attempts)
-        .where(attempts.c.video_id == change.video_id, attempts.c.fence == change.fence, attempts.c.ended_at.is_(None))
+        .where(*guard.attempt(change.video_id, change.fence))
         .values(ended_at=NOW, outcome=change.outcome, timings=change.timings)
         .returning(attempts.c.charged_ms, attempts.c.started_at, attempts.c.ended_at)
     ).one()

@@ -16,6 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from storage.schedule import Lease, held_by
 from storage.tables import NOW, TICK, objects, outputs, videos
 
+TAKEN_SECONDS = 30  # that a sweeper has for what it took
+
 
 class Kind(StrEnum):
     """What can be downloaded of a video; the value is the `variant` of the API."""
@@ -156,7 +158,10 @@ def forget(connection: Connection, tenant_id: UUID, video_id: UUID) -> None:
 def take_doomed_for_any_tenant(
     connection: Connection, grace_seconds: float, keep_seconds: float, limit: int
 ) -> Sequence[Doomed]:
-    """Keys whose time is up; other sweepers leave them alone for five minutes."""
+    """Keys whose time is up; other sweepers leave them alone for TAKEN_SECONDS.
+
+    Two that delete the same object do no harm, so the time is short: a sweeper that dies delays little.
+    """
     overdue = TICK - timedelta(seconds=grace_seconds)
     due = (
         sa.select(objects.c.key)
@@ -166,7 +171,7 @@ def take_doomed_for_any_tenant(
         .with_for_update(skip_locked=True)
     )
     again = sa.func.coalesce(objects.c.swept_at <= NOW - timedelta(seconds=keep_seconds), sa.false())
-    taken = sa.update(objects).where(objects.c.key.in_(due)).values(doomed_at=NOW + timedelta(minutes=5))
+    taken = sa.update(objects).where(objects.c.key.in_(due)).values(doomed_at=NOW + timedelta(seconds=TAKEN_SECONDS))
     return [Doomed(*row) for row in connection.execute(taken.returning(objects.c.key, again))]
 
 

@@ -128,6 +128,8 @@ class Dispatcher:
         self._store.delete([each.key for each in doomed])
         with self._database.transaction_for_any_tenant() as connection:
             outputs.swept_for_any_tenant(connection, doomed, keep)
+        if removed := sum(each.again for each in doomed):
+            log.info("swept", extra={"objects": removed})
         return len(doomed) == BATCH
 
     def forget_requests(self) -> None:

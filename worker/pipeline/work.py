@@ -33,16 +33,31 @@ Work = Callable[[Process, Lease, Video, Pulse], Outcome]
 
 
 def work_off(process: Process, presence: Presence, queue: str) -> None:
-    """Claim and run until nothing is claimable, the worker drains, or ten minutes are over."""
-    stage = stage_of(queue)
+    """Claim and run until nothing is claimable, the worker drains, or ten minutes are over.
+
+    A worker of several queues serves them in turn, `queue` first: a backlog in one must not keep the others waiting.
+    """
+    turns = sorted(process.worker.queues, key=lambda each: each != queue)
     over_at = time.monotonic() + LOOP_SECONDS
     while not process.draining.is_set() and time.monotonic() < over_at:
-        lease = _claim(process, stage, queue)
+        lease = claim_in_turn(process, turns)
         if lease is None:
             return
-        with presence.busy(lease.video_id), bound(video=lease.video_id.hex, tenant=lease.tenant_id.hex, stage=stage):
+        of_video = {"video": lease.video_id.hex, "tenant": lease.tenant_id.hex, "stage": lease.stage}
+        with presence.busy(lease.video_id), bound(**of_video):
             run(process, lease)
-    process.ringer.want(queue)
+    for each in turns:
+        process.ringer.want(each)
+
+
+def claim_in_turn(process: Process, turns: list[str]) -> Lease | None:
+    """The first claim that one of the queues gives; that queue then moves to the end of `turns`."""
+    for place, queue in enumerate(turns):
+        lease = _claim(process, stage_of(queue), queue)
+        if lease is not None:
+            turns.append(turns.pop(place))
+            return lease
+    return None
 
 
 def stage_of(queue: str) -> Stage:
@@ -106,12 +121,22 @@ def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:
     while True:
         try:
             with process.database.transaction(lease.tenant_id) as connection:
-                return _apply(connection, lease, outcome)
+                after = _apply(connection, lease, outcome)
+                if after is None:
+                    _note_return(connection, lease, outcome)
+                return after
         except OUTAGES:
             if time.monotonic() > give_up_at:
                 log.exception("the outcome could not be written; the reaper will see to it")
                 return None
             time.sleep(0.5)
+
+
+def _note_return(connection: Connection, lease: Lease, outcome: Outcome) -> None:
+    """Nothing was written, so the lease was lost; if it ran out, the timeline and the log say that we came back."""
+    stopped = isinstance(outcome, Lost)
+    if leases.came_back(connection, lease, "stopped" if stopped else "rejected") and not stopped:
+        log.warning("a result came after its lease had run out and is discarded", extra={"fence": lease.fence})
 
 
 def _apply(connection: Connection, lease: Lease, outcome: Outcome) -> State | None:
