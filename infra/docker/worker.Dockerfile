@@ -1,7 +1,7 @@
 # What claims stages of videos, and the moderator. Three targets:
 #   io    screens, publishes and delivers: codecs and signing, no torch
 #   cpu   io and torch for processors: renders, moderates
-#   cuda  io and torch for NVIDIA GPUs: torch brings the CUDA libraries, the host brings the driver
+#   cuda  io, torch and diffusers for NVIDIA GPUs: torch brings the CUDA libraries, the host brings the driver
 #   docker build -f infra/docker/worker.Dockerfile --target cpu -t kinema-worker:0.1.0-cpu .
 
 FROM python:3.11.14-slim-bookworm AS install-io
@@ -29,7 +29,7 @@ FROM install-io AS install-cuda
 ARG TORCH_VERSION=2.13.0
 ARG TORCH_BACKEND=cu130
 RUN --mount=type=cache,target=/var/cache/uv \
-    uv pip install -r pyproject.toml --extra worker -c constraints.txt "torch==${TORCH_VERSION}" \
+    uv pip install -r pyproject.toml --extra worker --extra diffusers -c constraints.txt "torch==${TORCH_VERSION}" \
       --torch-backend="${TORCH_BACKEND}"
 
 FROM python:3.11.14-slim-bookworm AS source
