@@ -19,6 +19,7 @@ from storage import keys, tenants
 from storage.database import Database
 from storage.objects import ObjectStore
 from storage.tables import LIVING, OPEN_BATCH
+from tests.fixtures.place import place, served  # noqa: F401 - pytest finds fixtures here
 from tests.fixtures.run import RunningStack
 from tests.fixtures.servers import VALKEY_DATABASES, _own_database, _with_user, _worker_number
 

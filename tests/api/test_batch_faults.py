@@ -9,13 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
-import sqlalchemy as sa
 
 from api import batch_turns
 from api.batch_runner import BatchRunner
@@ -23,23 +21,13 @@ from api.batch_worker import Lost
 from api.metrics import Metrics
 from api.services import Services
 from api.submission import Errand
-from domain.batches import MOST_FAILED_TURNS, PRIORITY
+from domain.batches import PRIORITY
 from domain.errors import Unavailable
 from domain.ledger import Meter
 from domain.quotas import Period
-from domain.webhooks import EventType
-from infra.embedded.postgres import LOGIN
-from runtime.settings import Secret, Settings
-from storage import batch_runs, batches, files, keys, ledger, webhooks
-from storage.batch_runs import Turn
-from storage.batches import NewBatch
-from storage.database import Database
-from storage.files import NewFile
-from storage.objects import ObjectStore
-from tests.api.test_batches import line
-from tests.fixtures.run import RunningStack
-from tests.fixtures.servers import _own_database, _with_user
-from tests.fixtures.videos import World
+from runtime.settings import Settings
+from storage import keys, ledger
+from tests.fixtures.place import ONCE_EACH, Place
 
 ROOT = Path(__file__).parents[2]
 RUNNER = """
@@ -52,80 +40,6 @@ runner = BatchRunner(Services.open(Settings(**json.loads(sys.stdin.readline())),
 print("up", flush=True)
 time.sleep(300)
 """
-
-
-@dataclass(frozen=True)
-class Place:
-    """A database of the test's own, which no runner of another test ever sees."""
-
-    settings: Settings
-    world: World
-    store: ObjectStore
-    tenant_id: UUID
-
-    def batch(self, count: int) -> UUID:
-        raw = "\n".join(json.dumps(line(str(number), seed=number)) for number in range(count)).encode()
-        new = NewFile(purpose="batch", filename="in.jsonl", content_type="application/jsonl")
-        stored = files.write(self.world.database, self.store, self.tenant_id, new, raw, quota_bytes=10**9)
-        with self.world.database.transaction(self.tenant_id) as connection:
-            key = sa.text("SELECT id FROM api_keys WHERE tenant_id = :id")
-            key_id = connection.scalar(key, {"id": self.tenant_id})
-            made = batches.create(connection, self.tenant_id, NewBatch(key_id, stored.id, "/v1/videos", None, None))
-        return made.id
-
-    def claim(self, seconds: float = 30.0) -> Turn:
-        with self.world.database.transaction_for_any_tenant() as connection:
-            turn = batch_runs.claim_for_any_tenant(connection, "test", seconds)
-        assert turn is not None
-        return turn
-
-    def free(self, turn: Turn) -> None:
-        with self.world.database.transaction(self.tenant_id) as connection:
-            batch_runs.release(connection, turn.lease, 0.0)
-
-    def scalar(self, query: str) -> int:
-        with self.world.database.transaction(self.tenant_id) as connection:
-            return connection.scalar(sa.text(query)) or 0
-
-    def videos(self) -> int:
-        return self.scalar("SELECT count(*) FROM videos")
-
-    def until(self, query: str, expected: int, seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while (found := self.scalar(query)) != expected:
-            assert time.monotonic() < deadline, (query, found)
-            time.sleep(0.1)
-
-
-@pytest.fixture
-def place(stack: RunningStack, template: str, settings: Settings, object_store: ObjectStore) -> Iterator[Place]:
-    for owner_url in _own_database(stack, template):
-        url = _with_user(owner_url, LOGIN, stack.app_password)
-        database = Database(url)
-        world = World(database)
-        tenant_id = world.tenant("batches", render_cap=100)
-        with database.transaction_for_any_tenant() as connection:
-            keys.issue_for_any_tenant(connection, tenant_id, "test", b"pepper", "1")
-        quick = replace(
-            settings,
-            database_url=Secret(url),
-            lease_seconds=1.0,
-            beat_seconds=0.5,
-            batch_videos=1000,
-            queue_timeout_seconds=600,
-        )
-        yield Place(quick, world, object_store, tenant_id)
-        database.close()
-
-
-@pytest.fixture
-def served(place: Place) -> Iterator[Services]:
-    opened = Services.open(place.settings, Metrics())
-    yield opened
-    opened.close()
-
-
-ONCE_EACH = "SELECT count(DISTINCT video_id) FROM batch_lines WHERE state = 'created'"
 
 
 @contextmanager
@@ -271,75 +185,6 @@ def test_a_batch_that_cannot_be_begun_fails_after_three_attempts(
         runner.stop()
     assert len(attempts) == 3
     assert place.scalar("SELECT count(*) FROM batches WHERE errors->0->>'code' = 'internal_error'") == 1
-
-
-@pytest.mark.parametrize(
-    ("broken", "files_given"),
-    [("api.batch_turns._go_on", 1), ("api.batch_files._fill", 0), ("storage.batch_lines.collect", 0)],
-    ids=["what goes on", "what writes the files", "what counts the lines"],
-)
-def test_a_batch_that_cannot_go_on_fails_in_the_end(
-    place: Place, served: Services, monkeypatch: pytest.MonkeyPatch, broken: str, files_given: int
-) -> None:
-    """Its lines are counted, its owner is told, and nobody tries it again."""
-    tenant, url = place.tenant_id, "https://example.com/"
-    with place.world.database.transaction(tenant) as connection:
-        webhooks.create(
-            connection, tenant, name="n", url=url, event_types=[EventType.BATCH_FAILED], keys={"1": bytes(32)}
-        )
-    place.batch(3)
-    for _ in range(2):
-        batch_turns.take(served, turn := place.claim())
-        place.free(turn)
-    assert place.scalar(ONCE_EACH) == 3
-    attempts = []
-
-    def fail(*_: object) -> None:
-        attempts.append(1)
-        raise ZeroDivisionError
-
-    for name in {broken, "api.batch_turns._go_on"}:
-        monkeypatch.setattr(name, fail)
-    for name in ("AGAIN_SECONDS", "LONGEST_SECONDS", "IDLE_SECONDS"):
-        monkeypatch.setattr(f"api.batch_runner.{name}", 0.01)
-    runner = BatchRunner(served)
-    try:
-        place.until("SELECT count(*) FROM batches WHERE status = 'failed' AND failed_at IS NOT NULL", 1, seconds=30)
-    finally:
-        runner.stop()
-    assert len(attempts) == MOST_FAILED_TURNS + (broken != "api.batch_turns._go_on")
-    assert place.scalar("SELECT count(*) FROM batches WHERE failed = total AND total = 3") == 1
-    assert place.scalar("SELECT count(*) FROM batches WHERE errors->0->>'code' = 'internal_error'") == 1
-    assert place.scalar("SELECT count(*) FROM batch_lines WHERE error->>'code' = 'batch_failed'") == 3
-    assert place.scalar("SELECT count(*) FROM webhook_messages WHERE type = 'batch.failed'") == 1
-    assert place.scalar("SELECT count(error_file_id) FROM batches") == files_given
-    assert place.scalar("SELECT count(*) FROM videos WHERE state = 'cancelled'") == 3
-
-
-def test_a_batch_that_is_over_goes_with_its_lines_step_by_step(place: Place, served: Services) -> None:
-    def forget(lines: int) -> bool:
-        with place.world.database.transaction_for_any_tenant() as connection:
-            return batches.forget_for_any_tenant(connection, lines)
-
-    over, young = place.batch(5), place.batch(2)
-    for step in (batch_turns.take, batch_turns.give_up):
-        for _ in range(2):
-            step(served, turn := place.claim())
-            place.free(turn)
-    open_one = place.batch(1)
-    month = "SELECT count(*) FROM batches WHERE extract(epoch FROM forget_at - failed_at) BETWEEN 2591999 AND 2592001"
-    assert place.scalar(month) == 2
-    assert not forget(100)
-    with place.world.database.transaction(place.tenant_id) as connection:
-        past = sa.text("UPDATE batches SET forget_at = now() - interval '1 second' WHERE id = :id")
-        connection.execute(past, {"id": over})
-    assert forget(3)
-    assert (place.scalar("SELECT count(*) FROM batch_lines"), place.scalar("SELECT count(*) FROM batches")) == (4, 3)
-    assert not forget(3)
-    with place.world.database.transaction(place.tenant_id) as connection:
-        left = batches.page(connection, place.tenant_id, after=None, limit=10).batches
-        assert {each.id for each in left} == {young, open_one}
-    assert place.scalar("SELECT count(*) FROM batch_lines") == 2
 
 
 def test_failures_are_forgotten_once_a_turn_succeeds(

@@ -15,7 +15,8 @@ from domain.webhooks import EventType
 from storage import files, keys, webhooks
 from storage.objects import ObjectStore
 from tests.api.conftest import Tenant
-from tests.fixtures.desk import WHOLE, Desk, line
+from tests.fixtures.desk import WHOLE, Desk
+from tests.fixtures.place import line
 from tests.fixtures.videos import World
 
 
