@@ -20,13 +20,14 @@ from sqlalchemy.dialects.postgresql import insert
 from domain.ids import Kind, new_id, public
 from domain.lifecycle import State
 from domain.targets import Target, parse_target
-from domain.webhooks import ENDS, PROGRESS_SECONDS, EventType, events_on, payload
+from domain.webhooks import ENDS, LOG_DAYS, PROGRESS_SECONDS, EventType, events_on, payload
 from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_messages
 
 ORIGINS = 1_000  # of one tenant's requests that have a lane of their own
 # Written into the text, never bound: only then does the partial index apply.
 REGISTERED = webhook_endpoints.c.kind == sa.literal_column("'registered'")
 OTHERS = "https://*"  # the one lane of all further origins
+_OF_REQUESTS = sa.text("kind <> 'registered'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +146,24 @@ def _of_request(connection: Connection, tenant_id: UUID, url: str) -> Sequence[_
     if not isinstance(target, Target):
         return ()
     origin = f"{target.scheme}://{target.host}:{target.port}"
-    if _knows_enough(connection, tenant_id, origin):
+    lane = _lane(connection, tenant_id, origin)
+    if lane is None and _knows_enough(connection, tenant_id):
         origin = OTHERS
+        lane = _lane(connection, tenant_id, origin)
+    while lane is None:  # one that was there may be removed between two statements, one just made is not
+        _add_lane(connection, tenant_id, origin)
+        lane = _lane(connection, tenant_id, origin)
+    return [_Receiver(lane, url=url)]
+
+
+def _lane(connection: Connection, tenant_id: UUID, origin: str) -> UUID | None:
+    """The origin's row, which nobody removes until commit; whoever is removing it is waited for."""
+    mine = webhook_endpoints.c.tenant_id == tenant_id, webhook_endpoints.c.url == origin, _OF_REQUESTS
+    query = sa.select(webhook_endpoints.c.id).where(*mine).with_for_update(read=True, key_share=True)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _add_lane(connection: Connection, tenant_id: UUID, origin: str) -> None:
     made: dict[str, Any] = {
         "id": new_id(),
         "tenant_id": tenant_id,
@@ -154,24 +171,18 @@ def _of_request(connection: Connection, tenant_id: UUID, url: str) -> Sequence[_
         "name": origin,
         "url": origin,
         "event_types": [],
+        "forget_at": NOW + timedelta(days=LOG_DAYS),
     }
-    known = sa.text("kind <> 'registered'")
     connection.execute(
         insert(webhook_endpoints)
         .values(made)
-        .on_conflict_do_nothing(index_elements=["tenant_id", "url"], index_where=known)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "url"], index_where=_OF_REQUESTS)
     )
-    query = sa.select(webhook_endpoints.c.id).where(
-        webhook_endpoints.c.tenant_id == tenant_id, webhook_endpoints.c.url == origin, known
-    )
-    return [_Receiver(connection.execute(query).scalar_one(), url=url)]
 
 
-def _knows_enough(connection: Connection, tenant_id: UUID, origin: str) -> bool:
+def _knows_enough(connection: Connection, tenant_id: UUID) -> bool:
     """Whether this would be one origin too many. Two at once may both be the last, which harms nobody."""
     mine = webhook_endpoints.c.tenant_id == tenant_id, webhook_endpoints.c.kind == "request"
-    if connection.scalar(sa.select(sa.literal(1)).where(*mine, webhook_endpoints.c.url == origin)) is not None:
-        return False
     some = sa.select(webhook_endpoints.c.id).where(*mine).limit(ORIGINS).subquery()
     return (connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0) >= ORIGINS
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 from domain.circuits import Health
 from domain.errors import Conflict
 from domain.ids import Kind, new_id, public
-from domain.webhooks import EventType, Pace
+from domain.webhooks import LOG_DAYS, EventType, Pace
 from storage import endpoint_secrets
 from storage.announcements import REGISTERED, announce
 from storage.tables import NOW, webhook_deliveries, webhook_endpoints, webhook_secrets
@@ -165,7 +165,9 @@ def update(connection: Connection, tenant_id: UUID, endpoint_id: UUID, changes: 
 def delete(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> bool:
     """Hide the endpoint and end its deliveries that wait. False if there is none."""
     hidden = connection.execute(
-        sa.update(webhook_endpoints).where(*_mine(tenant_id, endpoint_id)).values(deleted_at=NOW)
+        sa.update(webhook_endpoints)
+        .where(*_mine(tenant_id, endpoint_id))
+        .values(deleted_at=NOW, forget_at=NOW + timedelta(days=LOG_DAYS))
     )
     if hidden.rowcount == 0:
         return False

@@ -17,7 +17,7 @@ from types import FrameType
 
 from domain.errors import Unavailable
 from runtime.settings import Settings
-from storage import batches, delivery_log, files, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
+from storage import batches, delivery_log, disuse, files, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.outages import OUTAGES, is_away
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 BATCH = 100
 FORGOTTEN = 5_000  # webhook messages at once
 LINES = 5_000  # of batches at once
+ENDPOINTS = 1_000  # of webhooks at once
 LOG_SECONDS = 60.0  # between two looks at what is too old
 REQUESTS = 5_000  # remembered requests that are dropped at once: one a create, so there are many
 DELIVERERS = 32  # threads of one deliver worker
@@ -62,6 +63,7 @@ class Dispatcher:
             _Duty(settings.reap_seconds, self.expire),
             _Duty(settings.reap_seconds, self.sweep),
             _Duty(LOG_SECONDS, self.forget_deliveries),
+            _Duty(LOG_SECONDS, self.forget_endpoints),
             _Duty(LOG_SECONDS, self.forget_batches),
             _Duty(settings.reap_seconds, self.forget_requests),
         ]
@@ -146,6 +148,11 @@ class Dispatcher:
         """Drop webhook messages, deliveries and attempts that are older than their log is kept."""
         with self._database.transaction_for_any_tenant() as connection:
             delivery_log.forget_for_any_tenant(connection, FORGOTTEN)
+
+    def forget_endpoints(self) -> bool:
+        """Drop webhook endpoints that are of no use any more, and say whether there may be more."""
+        with self._database.transaction_for_any_tenant() as connection:
+            return disuse.forget_for_any_tenant(connection, ENDPOINTS)
 
     def beat(self) -> None:
         """Say that a dispatcher lives here."""

@@ -1,4 +1,4 @@
-"""Bound what is kept: files in number, batches that are over in time."""
+"""Bound what is kept: files in number; batches that are over and endpoints without use in time."""
 
 from alembic import op
 
@@ -21,8 +21,17 @@ ALTER TABLE batches FORCE ROW LEVEL SECURITY;
 CREATE INDEX batches_forgotten ON batches (forget_at) WHERE forget_at IS NOT NULL;
 """
 
+ENDPOINTS = """
+ALTER TABLE webhook_endpoints ADD COLUMN forget_at TIMESTAMP WITH TIME ZONE, NO FORCE ROW LEVEL SECURITY;
+UPDATE webhook_endpoints SET forget_at = coalesce(deleted_at, created_at) + interval '30 days'
+  WHERE kind = 'request' OR deleted_at IS NOT NULL;
+ALTER TABLE webhook_endpoints FORCE ROW LEVEL SECURITY;
+CREATE INDEX webhook_endpoints_forgotten ON webhook_endpoints (forget_at) WHERE forget_at IS NOT NULL;
+"""
+
 
 def upgrade() -> None:
     """Bound what is kept."""
     op.execute(FILES)
     op.execute(BATCHES)
+    op.execute(ENDPOINTS)

@@ -37,6 +37,7 @@ webhook_endpoints = Table(
     time("disabled_at"),
     text("disabled_reason", null=True),  # gone, failing
     time("deleted_at"),
+    time("forget_at"),  # when it goes unless it is in use: origins of requests, and what is deleted
     Column("rate", sa.Double, nullable=True),  # deliveries a second
     _small("concurrency", CONCURRENCY),
     time("slot_at"),  # when the rate allows the next delivery
@@ -61,6 +62,11 @@ Index(
     "webhook_endpoints_living",
     webhook_endpoints.c.tenant_id,
     postgresql_where=sa.text("kind = 'registered' AND deleted_at IS NULL"),
+)
+Index(
+    "webhook_endpoints_forgotten",
+    webhook_endpoints.c.forget_at,
+    postgresql_where=sa.text("forget_at IS NOT NULL"),
 )
 Index(
     "webhook_endpoints_of_requests",

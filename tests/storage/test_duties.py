@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from domain.webhooks import EventType
-from storage import announcements, batches, files, housekeeping, idempotency, outputs
+from storage import announcements, batches, disuse, files, housekeeping, idempotency, outputs
 from storage.database import Database
 from tests.fixtures.videos import World
 
@@ -18,6 +18,7 @@ DUTIES: dict[str, tuple[Callable[[sa.Connection], Any], int]] = {
     # On an empty table another index is as good for this one.
     "videos past their retention": (lambda to: housekeeping.forget_expired_for_any_tenant(to, 100), 0),
     "batches past their time": (lambda to: batches.forget_for_any_tenant(to, 100), 1),
+    "endpoints past their time": (lambda to: disuse.forget_for_any_tenant(to, 100), 1),
     "files past their time": (lambda to: files.forget_expired_for_any_tenant(to, 100), 1),
     "objects to delete": (lambda to: outputs.take_doomed_for_any_tenant(to, 60.0, 60.0, 100), 1),
     "requests to forget": (lambda to: idempotency.drop_old_for_any_tenant(to, 100), 2),
