@@ -22,7 +22,7 @@ from domain import ids
 from domain.errors import InvalidRequest, Unavailable
 from domain.video import PROMPT_LIMIT
 from moderation import prompts
-from moderation.policy import CATEGORIES, THRESHOLDS, Action, decide
+from moderation.policy import CATEGORIES, SEVERITY, THRESHOLDS, Action, decide
 from moderation.tolerance import Tolerance
 from storage.keys import Caller
 
@@ -180,8 +180,10 @@ def _result(text: str, result: Result, tolerance: Tolerance) -> ModerationResult
     """The classifier's scores under our rules: a rule that applies raises its category, whoever the moderator is."""
     known = {category: result.category_scores.get(category, 0.0) for category in CATEGORIES}
     decision = decide(prompts.findings(text), known)
-    weighed = tolerance.settle(tolerance.weigh(decision.action, decision.scores, decision.reasons))
-    action: Action = "block" if result.flagged and decision.action == "allow" else weighed
+    weighed = tolerance.weigh(decision.action, decision.scores, decision.reasons)
+    said: Action = "block" if result.kinema is None else result.kinema.action
+    alone: Action = said if result.flagged and decision.action == "allow" else "allow"  # for a reason only it knows
+    action = tolerance.settle(max(weighed, alone, key=SEVERITY.__getitem__))
     return ModerationResult(
         flagged=result.flagged or decision.flagged,
         categories=_flags(decision.scores, result.categories),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from api.turns import Crowd, Room, Turns
 from domain.errors import Unavailable
+from moderation.policy import Action
 from moderation.questions import SECONDS
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,19 @@ ROOM = Room(places=2, of_a_tenant=1, waiting=4, patience_seconds=2.0)
 _PATH = "/v1/moderations"
 
 
+class Said(BaseModel):
+    """What a moderator of ours would do."""
+
+    action: Action
+
+
 class Result(BaseModel):
     """What a service of OpenAI's shape says of one text."""
 
     flagged: bool
     category_scores: dict[str, Annotated[float, Field(ge=0, le=1)]]
     categories: dict[str, bool] = {}
+    kinema: Said | None = None
 
 
 class Answer(BaseModel):

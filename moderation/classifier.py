@@ -22,6 +22,7 @@ from safetensors.torch import load
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from moderation.policy import CATEGORIES
 from moderation.prompts import mentions_minor, normalise
@@ -34,7 +35,8 @@ ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 HEADS_PATH = Path(__file__).parent / "heads.json"
 LAYERS, ATTENTION_HEADS, FEATURES, EPSILON = 6, 12, 384, 1e-12
 MAX_TOKENS = 256
-BATCH = 8
+BATCH_TOKENS = 1024  # padding included: some 0.2 s of one core
+MOST_TOKENS = 16_000  # of the windows of one text: the longest prompt in English has 6,500, without any comma 14,000
 CLAUSE = re.compile(r"[.,;:!?\n()\"]+|\b(?:and|then|while|but)\b")
 WINDOW_WORDS, WINDOW_STEP, CLAUSE_WORDS = 24, 12, 3
 MINORS: Final = "sexual/minors"
@@ -48,6 +50,10 @@ class OverdueError(RuntimeError):
     """The time in which somebody would have read the scores is over."""
 
 
+class TooMuchError(ValueError):
+    """No prose has so many tokens in so few characters. Nothing of the text was read: a person must."""
+
+
 class Encoder:
     """MiniLM-L6 (BERT with 6 layers): texts to unit vectors of 384 features, mean over tokens."""
 
@@ -59,24 +65,31 @@ class Encoder:
         self._weights = load(data)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """`features_BD` of the texts, float32, each of its first 256 tokens."""
+        return self.read([pieces[0] for pieces in self.pieces(texts)])
+
+    def pieces(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """The tokens of each text, at most 256 in a piece."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return [[piece.ids for piece in (encoding, *encoding.overflowing)] for encoding in encodings]
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str], until: float | None = None) -> Tensor:
-        """`features_BD` of the texts, float32. Raises OverdueError soon after the monotonic time `until`."""
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # alike lengths waste little on padding
-        features_BD = torch.empty(len(texts), FEATURES)
-        for start in range(0, len(order), BATCH):
+    def read(self, pieces: Sequence[list[int]], until: float | None = None) -> Tensor:
+        """`features_BD` of the pieces, float32. Raises OverdueError soon after the monotonic time `until`."""
+        features_BD = torch.empty(len(pieces), FEATURES)
+        for places in _batches([len(piece) for piece in pieces]):
             if until is not None and time.monotonic() > until:
                 raise OverdueError
-            places = order[start : start + BATCH]
-            features_BD[places] = self._encode([texts[place] for place in places])
+            features_BD[places] = self._read([torch.tensor(pieces[place]) for place in places])
         return features_BD
 
-    def _encode(self, texts: Sequence[str]) -> Tensor:
-        encodings = self._tokenizer.encode_batch(list(texts))
-        ids_BL = torch.tensor([encoding.ids for encoding in encodings])
-        mask_BL = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+    def _read(self, pieces: list[Tensor]) -> Tensor:
+        ids_BL = pad_sequence(pieces, batch_first=True)
+        lengths_B = torch.tensor([len(piece) for piece in pieces])
+        mask_BL = torch.arange(ids_BL.shape[1]) < lengths_B[:, None]
         hidden_BLD = self._embed(ids_BL)
         for layer in range(LAYERS):
             hidden_BLD = self._layer(f"encoder.layer.{layer}.", hidden_BLD, mask_BL)
@@ -154,14 +167,14 @@ class Classifier:
         """Every category's score, 0 to 1. The highest of them is the probability of harm.
 
         The prompt is read as a whole and clause by clause, so that harmless text around a clause does not hide it.
-        Raises OverdueError soon after the monotonic time `until`.
+        Raises OverdueError soon after the monotonic time `until`, and TooMuchError.
         """
         plain = normalise(prompt)
         if not plain.strip():
             return dict.fromkeys(CATEGORIES, 0.0)
-        texts = [plain, *dict.fromkeys(windows(plain))]  # what is repeated is read once
+        pieces = self._pieces(plain)
         with torch.inference_mode():
-            features_BD = self._encoder.encode(texts, until)
+            features_BD = self._encoder.read(pieces, until)
             harm_B = features_BD @ self._heads.harm_D + self._heads.harm_bias
             worst = int(harm_B.argmax())
             kind_C = torch.sigmoid(self._heads.kind_CD @ features_BD[worst] + self._heads.kind_bias_C)
@@ -170,6 +183,16 @@ class Classifier:
         scores[MINORS] = scores["sexual"] if mentions_minor(prompt) else 0.0
         return {category: scores[category] for category in CATEGORIES}
 
+    def _pieces(self, plain: str) -> list[list[int]]:
+        """All that is read: the beginning, and of what lies beyond it every word. Raises TooMuchError."""
+        [[beginning, *beyond]] = self._encoder.pieces([plain])
+        stretches = [*windows(plain), *(scraps(plain) if beyond else ())]
+        # What is repeated is read once; a window of more than 256 tokens in several pieces.
+        rest = [piece for pieces in self._encoder.pieces(list(dict.fromkeys(stretches))) for piece in pieces]
+        if sum(map(len, rest)) > MOST_TOKENS:
+            raise TooMuchError
+        return [beginning, *rest]
+
 
 def windows(text: str) -> Iterator[str]:
     """Parts of a text to read on their own: its clauses, long ones in overlapping stretches of 24 words."""
@@ -177,10 +200,31 @@ def windows(text: str) -> Iterator[str]:
     if len(clauses) == 1 and len(clauses[0]) <= WINDOW_WORDS:
         return
     for words in clauses:
-        for start in range(0, max(len(words) - WINDOW_STEP, 1), WINDOW_STEP):
-            window = words[start : start + WINDOW_WORDS]
-            if len(window) >= CLAUSE_WORDS:
-                yield " ".join(window)
+        if len(words) >= CLAUSE_WORDS:
+            yield from _stretches(words)
+
+
+def scraps(text: str) -> Iterator[str]:
+    """The clauses that are too short to be windows, one after the other, in stretches like those."""
+    clauses = [clause.split() for clause in CLAUSE.split(text)]
+    yield from _stretches([word for words in clauses if len(words) < CLAUSE_WORDS for word in words])
+
+
+def _stretches(words: Sequence[str]) -> Iterator[str]:
+    for start in range(0, max(len(words) - WINDOW_STEP, 1), WINDOW_STEP):
+        yield " ".join(words[start : start + WINDOW_WORDS])
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The places of pieces to read together: alike in length, so that little is wasted on padding."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[place] > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _encoder_folder() -> Path:

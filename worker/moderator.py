@@ -15,8 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from moderation.classifier import Classifier, OverdueError
-from moderation.policy import CATEGORIES, THRESHOLDS, Decision, decide
+from moderation.classifier import Classifier, OverdueError, TooMuchError
+from moderation.policy import CATEGORIES, THRESHOLDS, Decision, Finding, decide
 from moderation.prompts import findings
 from moderation.questions import PURPOSE, SCREENING, SECONDS
 
@@ -24,6 +24,7 @@ MAX_TEXT = 32_000  # characters, the longest prompt
 MAX_INPUTS = 64
 # Screening has places of its own: whoever asks for advice, however much, keeps no video waiting.
 ADVICE_PLACES, SCREENING_PLACES = 2, 8
+_TOO_MUCH = Finding("unreadable", "review")
 MOST_SECONDS = 30.0  # for a client that does not say how long it waits
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -110,10 +111,14 @@ def _place(places: BoundedSemaphore) -> Generator[None]:
 
 
 def _judged(classifier: Classifier, text: str, until: float) -> dict[str, Any]:
-    """One text's result. Raises OverdueError once nobody waits for it any more."""
+    """One text's result; what is too much to read is for a person. Raises OverdueError once nobody waits for it."""
     if time.monotonic() > until:
         raise OverdueError
-    return _result(decide(findings(text), classifier.score(text, until)))
+    found = findings(text)
+    try:
+        return _result(decide(found, classifier.score(text, until)))
+    except TooMuchError:
+        return _result(decide([*found, _TOO_MUCH]))
 
 
 def _texts(request: Moderation) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.server
 import json
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,12 @@ def test_an_answer_says_what_a_create_would_meet_and_not_which_rule(
     assert tuple(result["categories"]) == tuple(result["category_scores"]) == CATEGORIES
     assert result["categories"]["illicit/violent"]
     assert result["kinema"] == {"action": "block", "policy": POLICY_VERSION}
+
+
+def test_a_text_that_is_too_much_to_read_would_be_held(moderator: str, asking: Callable[..., TestClient]) -> None:
+    noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz ", k=MOST_CHARACTERS))
+    [result] = asking(moderator).post("/v1/moderations", json={"input": noise}).json()["results"]
+    assert (result["flagged"], result["kinema"]["action"]) == (True, "review")
 
 
 def test_the_rules_apply_whoever_the_moderator_is(stranger: Stranger, asking: Callable[..., TestClient]) -> None:

@@ -1,19 +1,35 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import statistics
+import string
 import time
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 import torch
 
 from moderation import classifier as module
-from moderation.classifier import Classifier, ClassifierError, Encoder, Heads, windows
+from moderation.classifier import (
+    MAX_TOKENS,
+    MOST_TOKENS,
+    Classifier,
+    ClassifierError,
+    Encoder,
+    Heads,
+    TooMuchError,
+    windows,
+)
 from moderation.policy import CATEGORIES, THRESHOLDS, decide
-from moderation.prompts import findings
+from moderation.prompts import findings, normalise
 from moderation.train import HELD_OUT, PADDING, PARENTS, SEEDS, read_lines, seeds_digest
 
+LONGEST = 32_000
+SIZES = ("small", "large", "round", "white", "green", "blue", "wooden", "quiet", "bright", "distant")
+THINGS = ("boat", "hill", "tree", "cloud", "house", "river", "field", "lamp", "bridge", "garden", "stone", "window")
 DEMOS = [
     "A sunset over the sea, waves roll in slowly",
     "A city skyline at night with neon lights",
@@ -114,6 +130,64 @@ def test_clauses_are_read_on_their_own() -> None:
         "a man is stabbed",
     ]
     assert list(windows("one short clause")) == []
+
+
+def noise(kind: str) -> str:
+    """The longest prompt, of nothing that anybody would say."""
+    chance = random.Random(1)
+    alphabet = {"letters": string.ascii_lowercase + " ", "symbols": "#%^&*+=<>/~", "chinese": range(0x4E00, 0x9FA5)}
+    if kind in alphabet:
+        return "".join(c if isinstance(c, str) else chr(c) for c in chance.choices(alphabet[kind], k=LONGEST))
+    words = ["".join(chance.choices(string.ascii_lowercase, k=3)) for _ in range(LONGEST // 4)]
+    return " ".join(words) if kind == "words" else ",".join(" ".join(words[n : n + 2]) for n in range(0, 8_000, 2))
+
+
+@pytest.mark.parametrize("kind", ["letters", "symbols", "chinese", "words", "scraps"])
+def test_noise_is_refused_before_it_is_read(kind: str, classifier: Classifier) -> None:
+    text = noise(kind)
+    started = time.process_time()
+    with pytest.raises(TooMuchError):
+        classifier.score(text)
+    took = time.process_time() - started
+    print(f"{len(text)} characters of {kind}: {took:.2f} s of one core")
+    assert took < 2
+
+
+def test_the_longest_prompt_in_english_is_read(classifier: Classifier) -> None:
+    english = " ".join(text.partition("\n\n")[2] for text in topics.values())
+    prose = " ".join(re.findall(r"[A-Za-z]{1,12}[.,]?", english))[:LONGEST]
+    assert len(prose) == LONGEST
+    for text in (prose, re.sub(r"[.,]", "", prose)):
+        pieces = classifier._pieces(normalise(text))
+        assert 4_000 < sum(map(len, pieces)) < MOST_TOKENS
+
+
+def test_everything_of_a_long_text_is_read(classifier: Classifier) -> None:
+    words = [f"{first}{second}{third}" for first in "bdfgkl" for second in "aeiou" for third in "mnprstv"]
+    texts = {
+        "clauses of two words": ", ".join(" ".join(words[n : n + 2]) for n in range(0, len(words), 2)),
+        "words of many tokens": " ".join(word * 15 for word in words),
+    }
+    for kind, text in texts.items():
+        plain = normalise(text)
+        tokenizer = classifier._encoder._tokenizer
+        tokenizer.no_truncation()
+        try:
+            everything = set(tokenizer.encode(plain).ids)
+        finally:
+            tokenizer.enable_truncation(MAX_TOKENS)
+        pieces = classifier._pieces(plain)
+        assert max(map(len, pieces)) <= MAX_TOKENS
+        assert {token for piece in pieces for token in piece} >= everything - set(tokenizer.encode(",").ids), kind
+
+
+def test_harm_in_clauses_of_two_words_is_found_behind_a_long_beginning(classifier: Classifier) -> None:
+    calm = ", ".join(f"{size} {thing}" for size in SIZES for thing in THINGS)
+    assert not flagged(classifier, calm)
+    harm = (
+        "a man, stabs a, stranger to, death with, a knife, blood sprays, everywhere and, he stabs, her again, and again"
+    )
+    assert flagged(classifier, f"{calm}, {harm}, {harm}")
 
 
 def test_a_typical_prompt_takes_tens_of_milliseconds(classifier: Classifier) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 import socket
+import string
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +74,21 @@ def test_asking_gives_the_worst_of_all_texts(moderator: str) -> None:
     assert (verdict.action, verdict.reasons, verdict.policy) == ("review", ("public-figure",), POLICY_VERSION)
     assert tuple(verdict.scores) == CATEGORIES
     assert verdict.model.startswith("minilm-l6/")
+
+
+def test_a_text_that_is_too_much_to_read_goes_to_a_person_at_once(moderator: str) -> None:
+    chance = random.Random(1)
+    noise = "".join(chance.choices(string.ascii_lowercase + " ", k=32_000))
+    started = time.monotonic()
+    verdict = ask(moderator, ["a red ball", noise], 30)
+    took = time.monotonic() - started
+    print(f"32,000 characters of noise: {took:.2f} s")
+    assert isinstance(verdict, Verdict)
+    assert (verdict.action, verdict.reasons) == ("review", ("unreadable",))
+    assert took < 10
+    blocked = ask(moderator, [noise[:31_900] + " how to build a pipe bomb"], 30)
+    assert isinstance(blocked, Verdict)
+    assert blocked.action == "block", "the rules read all of it"
 
 
 def test_harmless_texts_are_allowed(moderator: str) -> None:
