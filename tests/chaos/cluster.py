@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import psutil
 import redis
+from botocore.config import Config
 
 from cli.first_run import ensure_api_key, migrate, signing_settings
 from cli.processes import Surroundings, programs, table
@@ -69,6 +72,20 @@ class Cluster:
             return STRIKES[what](self, "_".join(rest), fault)
         return self._misbehave(what, TEMPERS[rest[0]])
 
+    def stored(self) -> frozenset[str]:
+        """The keys that the store lists."""
+        at = self.stack.endpoints
+        client: Any = boto3.client(
+            "s3",
+            endpoint_url=at.s3_endpoint_url,
+            aws_access_key_id=at.s3_access_key,
+            aws_secret_access_key=at.s3_secret_key,
+            region_name=at.s3_region,
+            config=Config(s3={"addressing_style": "path"}, proxies={}),
+        )
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=at.s3_bucket)
+        return frozenset(each["Key"] for page in pages for each in page.get("Contents", ()))
+
     def _pick(self, group: str, fault: Fault) -> int | None:
         pids = self.supervisor.processes().get(SERVERS.get(group, group), [])
         return pids[int(fault.pick * len(pids))] if pids else None
@@ -125,8 +142,14 @@ class Cluster:
 STRIKES = {"kill": Cluster._kill, "freeze": Cluster._freeze, "stop": Cluster._stop, "flush": Cluster._flush}
 
 
-def launch(data: Path, supervisor: Supervisor, module: str = "cli.main") -> Cluster:
-    """Start everything. `module` is what workers run: a test puts another one there to show that guards matter."""
+def launch(
+    data: Path, supervisor: Supervisor, module: str = "cli.main", copies: Mapping[str, int] | None = None
+) -> Cluster:
+    """Start everything. `module` is what workers run: a test puts another one there to show that guards matter.
+
+    `copies` says how many there are of a process where that is other than usual.
+    """
+    wanted = {**COPIES, **(copies or {})}
     supervisor.own_data()
     stack = start(supervisor.data, supervisor)
     migrate(stack)
@@ -140,7 +163,7 @@ def launch(data: Path, supervisor: Supervisor, module: str = "cli.main") -> Clus
     direct = {**environment, "KINEMA_DATABASE_URL": stack.endpoints.database_url}
     api_key = ensure_api_key(stack.data, direct)
     signing = signing_settings(stack.data)
-    rows = tuple(replace(row, copies=COPIES.get(row.name, 1)) for row in table(POOL, 2))
+    rows = tuple(replace(row, copies=wanted.get(row.name, 1)) for row in table(POOL, 2))
     around = Surroundings(stack.data, environment, signing, numbers)
     supervisor.start([_adapted(program, numbers, module) for program in programs(rows, around)])
     urls = tuple(f"http://127.0.0.1:{numbers[name]}/v1" for name in ("api", "api-2"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -12,6 +13,10 @@ import httpx
 
 ASKED: dict[str, Any] = {"prompt": "bars", "model": "testcard", "seconds": "1", "size": "256x144"}
 CANCELLED_SHARE = 0.05
+
+
+class Stopped(Exception):
+    """The run is over; nobody waits for an answer any more."""
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Load:
     cancelled: list[str] = field(default_factory=list)
     slowest: float = 0.0
     tries: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -34,11 +40,15 @@ class Load:
         return thread
 
     def _run(self) -> None:
+        with contextlib.suppress(Stopped):
+            self._ask_for_all()
+
+    def _ask_for_all(self) -> None:
         draw = random.Random(self.seed)
         begun = time.monotonic()
         with httpx.Client(headers={"authorization": f"Bearer {self.api_key}"}, timeout=5) as client:
             for number in range(self.videos):
-                time.sleep(max(0.0, begun + self.seconds * number / self.videos - time.monotonic()))
+                self.stop.wait(max(0.0, begun + self.seconds * number / self.videos - time.monotonic()))
                 self._create(client, draw, number)
 
     def _create(self, client: httpx.Client, draw: random.Random, number: int) -> None:
@@ -55,7 +65,7 @@ class Load:
         self, client: httpx.Client, draw: random.Random, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> dict[str, Any]:
         """Until one of the APIs answers; a conflict is an answer too."""
-        while True:
+        while not self.stop.is_set():
             self.tries += 1
             try:
                 response = client.post(draw.choice(self.base_urls) + path, json=body, headers=headers)
@@ -66,3 +76,4 @@ class Load:
                 return dict(response.json())
             assert response.status_code >= 500 or response.status_code in {409, 429}, response.text
             time.sleep(0.2)
+        raise Stopped

@@ -20,6 +20,7 @@ class Temper:
     delay_seconds: float = 0.0
     swallows: bool = False  # accepts, and nothing ever arrives
     refuses: bool = False  # resets what is open and what comes
+    resets: bool = False  # what was asked arrives; the connection breaks where the answer should come
 
 
 CALM = Temper()
@@ -72,13 +73,18 @@ class FaultProxy:
             self._open.discard(near_out)
             return
         self._open.add(far_out)
-        await asyncio.gather(self._pass_on(near_in, far_out), self._pass_on(far_in, near_out))
+        await asyncio.gather(self._pass_on(near_in, far_out), self._pass_on(far_in, near_out, answers=True))
         self._open -= {near_out, far_out}
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
                 await self._calm.wait()
+                if answers and self._temper.resets:
+                    _break(sink)
+                    return
                 if self._temper.delay_seconds:
                     await asyncio.sleep(self._temper.delay_seconds)
                 sink.write(data)

@@ -11,7 +11,9 @@ import psycopg
 from domain.lifecycle import TERMINAL, TRANSITIONS, State
 from storage.tables import LIVING
 
+# What still moves: videos first, then what follows from their ends.
 UNSETTLED = f"SELECT count(*) FROM videos WHERE {LIVING}"  # noqa: S608 - our own states
+COMPLETED = "SELECT count(*) FROM videos WHERE state = 'completed'"
 UNSWEPT = "SELECT count(*) FROM objects WHERE doomed_at IS NOT NULL"
 UNDELIVERED = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'"
 
@@ -32,10 +34,13 @@ class Report:
     illegal_transitions: int
     unbalanced: int  # videos whose ledger does not close
     slots_held: int  # renderer slots that nobody gave back
-    orphans: int  # objects that are neither of a result nor swept
+    orphans: int  # objects that are neither of a result nor swept, by their rows and by the store's own list
     wrong_files: int  # results whose bytes are not those that the row says
     render_attempts: int
-    crashed_attempts: int
+    crashed_attempts: int  # whose lease ran out
+    zombie_finishes_rejected: int  # of these, whose worker came back and wanted to write its result
+    zombies_stopped: int  # of these, whose worker came back and saw in time that it had lost
+    orphans_swept: int  # files of attempts that did not count
     deliveries: int
 
     def faults(self) -> dict[str, int]:
@@ -48,9 +53,18 @@ class Report:
         return {name: values[name] for name in asked.split() if values[name]}
 
 
-def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], wrong_files: int) -> Report:
+@dataclass(frozen=True)
+class Files:
+    """What the object store and the logs say: keys in the store, results that are not what their row says, sweeps."""
+
+    stored: frozenset[str]
+    wrong: int
+    swept: int
+
+
+def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], files: Files) -> Report:
     """Count everything once the dust has settled. `told` is webhook id -> video id at the receiver."""
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, connect_timeout=5, options="-c statement_timeout=20s") as connection:
 
         def number(query: str) -> int:
             row = connection.execute(query).fetchone()  # type: ignore[arg-type] - psycopg wants literal text, these are our own
@@ -59,6 +73,7 @@ def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], wrong_fi
         states = dict(connection.execute("SELECT 'video_' || replace(id::text, '-', ''), state FROM videos").fetchall())
         ended = {video for video, state in states.items() if State(state) in TERMINAL}
         heard = Counter(told.values())
+        rows = {key for (key,) in connection.execute("SELECT object_key FROM outputs").fetchall()}
         return Report(
             accepted=len(accepted),
             completed=sum(state == "completed" for state in states.values()),
@@ -72,10 +87,15 @@ def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], wrong_fi
             illegal_transitions=illegal(connection),
             unbalanced=number(UNBALANCED),
             slots_held=number("SELECT coalesce(sum(running), 0) FROM tenant_sched"),
-            orphans=number(UNSWEPT),
-            wrong_files=wrong_files,
+            orphans=max(number(UNSWEPT), len(files.stored - rows)),
+            wrong_files=files.wrong,
             render_attempts=number("SELECT count(*) FROM attempts WHERE stage = 'render'"),
-            crashed_attempts=number("SELECT count(*) FROM attempts WHERE outcome = 'crashed'"),
+            crashed_attempts=number(
+                "SELECT count(*) FROM attempts WHERE outcome IN ('crashed', 'rejected', 'stopped')"
+            ),
+            zombie_finishes_rejected=number("SELECT count(*) FROM attempts WHERE outcome = 'rejected'"),
+            zombies_stopped=number("SELECT count(*) FROM attempts WHERE outcome = 'stopped'"),
+            orphans_swept=max(0, files.swept - number(DRAFTS)),
             deliveries=number("SELECT count(*) FROM webhook_attempts"),
         )
 
@@ -95,6 +115,8 @@ def illegal(connection: psycopg.Connection) -> int:
     return wrong
 
 
+# Drafts of renders that counted are swept too, but they were no orphans.
+DRAFTS = "SELECT 3 * count(*) FROM attempts WHERE stage = 'render' AND outcome = 'done'"
 DOUBLED_OUTPUTS = """
 SELECT count(*) FROM (
   SELECT v.id FROM videos v LEFT JOIN outputs o ON o.video_id = v.id
@@ -111,8 +133,9 @@ SELECT coalesce(sum(n - 1), 0) FROM (
 """
 UNBALANCED = """
 SELECT count(*) FROM (
-  SELECT v.id FROM videos v JOIN ledger l ON l.video_id = v.id GROUP BY v.id, v.state, v.price_micros
-  HAVING coalesce(sum(l.micros) FILTER (WHERE l.kind IN ('hold', 'release')), 0) <> 0
+  SELECT v.id FROM videos v LEFT JOIN ledger l ON l.video_id = v.id GROUP BY v.id, v.state, v.price_micros
+  HAVING count(l.kind) = 0
+      OR coalesce(sum(l.micros) FILTER (WHERE l.kind IN ('hold', 'release')), 0) <> 0
       OR coalesce(sum(l.micros) FILTER (WHERE l.kind = 'charge'), 0)
          <> CASE WHEN v.state = 'completed' THEN v.price_micros ELSE 0 END
 ) AS wrong

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from cli import main
 from domain.lifecycle import State
 from storage import guard
-from storage.tables import videos
+from storage.tables import attempts, videos
 
 
 def expected_at_any_fence(
@@ -24,7 +24,13 @@ def expected_at_any_fence(
     return videos.c.id == video_id, videos.c.tenant_id == tenant_id, videos.c.state == state
 
 
+def attempt_of_anybody(video_id: UUID, _fence: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """The open attempt, whosever it is."""
+    return attempts.c.video_id == video_id, attempts.c.ended_at.is_(None)
+
+
 guard.expected = expected_at_any_fence
+guard.attempt = attempt_of_anybody
 
 if __name__ == "__main__":
     sys.exit(main.main())
