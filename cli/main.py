@@ -47,6 +47,8 @@ COMMANDS = {
     "workers": Command("cli.workers", "who works, what waits"),
     "audit": Command("cli.audit", "who changed what"),
     "secrets": Command("cli.secrets", "rotate peppers and encryption keys"),
+    "backup": Command("cli.backup", "copy what runs here: database, objects, secrets"),
+    "restore": Command("cli.restore", "put such a copy in the place of what is there"),
     "objects": Command("cli.objects", "hold the database and the object store against each other"),
     "provenance": Command("cli.provenance", "make a development identity for signing results"),
     "health": Command("cli.health", "say whether a process does its work"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from cli.operating import show
 from domain import ids
 from domain.administration import Actor
 from domain.ids import Kind
+from infra.embedded.errors import StackError
+from infra.embedded.stack import located
 from runtime import settings
 from storage import audit, reconciliation
 from storage.database import Database
@@ -30,12 +34,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--most", action="store_true", help="delete unknown objects even if they are more than half of all"
     )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="of a running `kinema up`, in place of variables")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> int:
     """0; 1 if something differs and is left as it is. Raises InvalidSettings, Unavailable."""
-    loaded = settings.load(needs=settings.NEEDS["reconcile"])
+    try:
+        here = located(options.data.resolve()).environment() if options.data else {}
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    loaded = settings.load({**os.environ, **here}, settings.NEEDS["reconcile"])
     store = open_store(loaded)
     with closing(Database(loaded.database_url, pool_size=2)) as database:
         unknown = reconciliation.unknown(database, store)

@@ -13,6 +13,7 @@ from infra.embedded.credentials import Credentials
 from infra.embedded.errors import StackError, explain_os_error
 from infra.embedded.own_servers import refuse_unreachable
 from infra.embedded.postgres import LOGIN, OWNER, Postgres
+from infra.embedded.private import read_json
 from infra.embedded.process import Program
 from infra.embedded.seaweedfs import SeaweedFS
 from infra.embedded.supervisor import Supervisor
@@ -82,14 +83,27 @@ def start(data: Path, supervisor: Supervisor | None = None) -> Stack:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _start_once(supervisor: Supervisor) -> Stack:
-    supervisor.own_data()
-    data = supervisor.data
+def located(data: Path) -> Endpoints:
+    """Where the servers of a data directory are, if they run. Raises StackError when none ever did."""
+    numbers = {name: int(port) for name, port in read_json(data / "ports.json").items()}
+    if not {"postgres", "valkey", *seaweedfs.PORTS} <= numbers.keys() or not (data / "secrets").is_dir():
+        raise StackError(f"{data} is no data directory of `kinema up`.")
+    return _embedded(*_servers(data, numbers))
+
+
+def _servers(data: Path, numbers: Mapping[str, int]) -> tuple[Postgres, Valkey, SeaweedFS, Credentials]:
     credentials = Credentials.of(data)
-    numbers = ports.assign(data / "ports.json", ("postgres", "valkey", *seaweedfs.PORTS))
     postgres = Postgres(data, numbers["postgres"], credentials.postgres_owner)
     valkey = Valkey(data, numbers["valkey"], credentials.valkey)
     store = SeaweedFS(data, numbers, credentials.s3_access_key, credentials.s3_secret_key, credentials.s3_kek)
+    return postgres, valkey, store, credentials
+
+
+def _start_once(supervisor: Supervisor) -> Stack:
+    supervisor.own_data()
+    data = supervisor.data
+    numbers = ports.assign(data / "ports.json", ("postgres", "valkey", *seaweedfs.PORTS))
+    postgres, valkey, store, credentials = _servers(data, numbers)
     endpoints = _with_own_servers(_embedded(postgres, valkey, store, credentials), os.environ)
     refuse_unreachable(os.environ)
     supervisor.start(_needed(postgres, valkey, store))

@@ -1,0 +1,52 @@
+"""`kinema restore`: put a copy made by `kinema backup` in the place of what a data directory holds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from cli.first_run import migrate
+from infra.embedded import copies
+from infra.embedded.errors import StackError, explain_os_error
+from infra.embedded.stack import start
+from infra.embedded.supervisor import Stopped, Supervisor
+from storage.bootstrap import bootstrap
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("source", type=Path, metavar="DIR", help="what `kinema backup` made")
+    parser.add_argument("--data", type=Path, default=Path(".kinema"), help="where it goes; nothing may run on it")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0; 1 with one sentence on stderr. The database that was there stays until the copy is whole."""
+    supervisor = Supervisor(options.data)
+    try:
+        with supervisor.handling_signals():
+            count = _restore(supervisor, options.source.resolve())
+    except Stopped:
+        return 1
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(explain_os_error(error, supervisor.data), file=sys.stderr)
+        return 1
+    finally:
+        supervisor.stop()
+    print(f"{options.data} holds what the backup held, {count} objects among it. Now: kinema up --data {options.data}")
+    print(f"Then see what differs: kinema objects check --data {options.data}")
+    return 0
+
+
+def _restore(supervisor: Supervisor, source: Path) -> int:
+    copies.check(source)
+    supervisor.own_data()
+    copies.restore_secrets(source, supervisor.data)
+    stack = start(supervisor.data, supervisor)
+    bootstrap(stack.endpoints.owner_database_url, stack.credentials.postgres_app)  # the roles that the copy names
+    copies.restore_database(source, stack.endpoints)
+    migrate(stack)
+    return copies.restore_objects(source, stack.endpoints)

@@ -1,0 +1,152 @@
+"""A copy of a data directory that a new one can be made from: database, objects, secrets; and the way back.
+
+DIR/manifest.json is written last: a copy without it was interrupted, and is no copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from domain.errors import NotFound
+from infra.embedded.errors import StackError
+from infra.embedded.postgres import DATABASE
+from infra.embedded.private import private_directory, read_json, write_private_json
+from infra.embedded.process import inherited_environment
+from infra.embedded.programs import postgres_binaries
+from infra.embedded.stack import Endpoints
+from storage.objects import ObjectStore
+
+DUMP, OBJECTS, SECRETS, MANIFEST = "database.dump", "objects", "secrets", "manifest.json"
+RESTORING = f"{DATABASE}_restoring"
+# Of the servers, not of the data: a directory that has its own keeps them.
+OF_SERVERS = ("postgres_owner", "postgres_app", "valkey", "s3_access_key", "s3_secret_key", "s3_kek")
+CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".jsonl": "application/jsonl",
+}
+
+
+def make(data: Path, at: Endpoints, target: Path, *, with_objects: bool) -> int:
+    """Copy what runs on `data` into the new folder `target`; how many objects. Raises StackError, Unavailable."""
+    if target.exists():
+        raise StackError(f"{target} is there already: name a new folder for each backup.")
+    draft = private_directory(target.with_name(f".{target.name}.{os.getpid()}"))
+    try:
+        _run("pg_dump", at, DATABASE, ("--format=custom", f"--file={draft / DUMP}"))
+        shutil.copytree(data / SECRETS, draft / SECRETS)  # keeps 0600
+        count = _copy_objects(at, draft / OBJECTS) if with_objects else 0
+        facts = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "with_objects": with_objects}
+        write_private_json(draft / MANIFEST, {**facts, "objects": count})
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return count
+
+
+def check(source: Path) -> None:
+    """Raises StackError for what is no whole copy."""
+    if not read_json(source / MANIFEST) or not (source / DUMP).is_file():
+        raise StackError(f"{source} is no complete backup.")
+
+
+def restore_secrets(source: Path, data: Path) -> None:
+    """Bring pepper, encryption key, signing identity and first keys back; before any server starts."""
+    kept = private_directory(data / SECRETS)
+    ours = read_json(kept / "stack.json")
+    saved = read_json(source / SECRETS / "stack.json")
+    shutil.copytree(source / SECRETS, kept, dirs_exist_ok=True)
+    servers = {name: ours[name] for name in OF_SERVERS if name in ours}
+    write_private_json(kept / "stack.json", {**saved, **servers})
+
+
+def restore_database(source: Path, at: Endpoints) -> None:
+    """Put the copy in the place of the database, which stays as it is until the copy is whole. Raises StackError."""
+    with _administrator(at) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {RESTORING} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {RESTORING} TEMPLATE template0 STRATEGY wal_log")
+        _run("pg_restore", at, RESTORING, ("--exit-on-error", "--single-transaction", str(source / DUMP)))
+        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        connection.execute(f"ALTER DATABASE {RESTORING} RENAME TO {DATABASE}")
+
+
+def restore_objects(source: Path, at: Endpoints) -> int:
+    """Put the copied objects; how many. Raises Unavailable."""
+    store = _store(at)
+    count = 0
+    for path in _files(source / OBJECTS):
+        store.put(path.relative_to(source / OBJECTS).as_posix(), path, CONTENT_TYPES[path.suffix])
+        count += 1
+    return count
+
+
+def _copy_objects(at: Endpoints, folder: Path) -> int:
+    """What the database wants to keep. It was copied first, so that it names little that is not in the copy."""
+    store = _store(at)
+    count = 0
+    for key in _keys(at):
+        path = folder / key
+        private_directory(path.parent)
+        try:
+            store.fetch(key, path)
+        except NotFound:  # written down, and not put yet or deleted meanwhile
+            continue
+        path.chmod(0o600)
+        count += 1
+    return count
+
+
+def _keys(at: Endpoints) -> Iterator[str]:
+    """Read as the owner, past row-level security, a thousand at a time."""
+    after = ""
+    query = "SELECT key FROM objects WHERE doomed_at IS NULL AND key > %s ORDER BY key LIMIT 1000"
+    while True:
+        with psycopg.connect(_address(at, DATABASE)) as connection:
+            page: Sequence[str] = [row[0] for row in connection.execute(query, (after,))]
+        yield from page
+        if len(page) < 1000:
+            return
+        after = page[-1]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+
+
+def _run(program: str, at: Endpoints, database: str, arguments: Sequence[str]) -> None:
+    """One of Postgres' own tools; the address, which has the password, is no argument that `ps` shows."""
+    account, _, server = at.owner_database_url.partition("://")[2].rpartition("@")
+    user, _, password = account.partition(":")
+    host, _, port = server.partition("/")[0].partition(":")
+    told = {"PGUSER": user, "PGPASSWORD": password, "PGHOST": host, "PGPORT": port, "PGDATABASE": database}
+    where = (f"--dbname={database}",) if program == "pg_restore" else ()
+    ran = subprocess.run(
+        (str(postgres_binaries() / program), *where, *arguments),
+        env={**inherited_environment(), **told},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode != 0:
+        raise StackError(f"{program} failed: {ran.stderr.strip()[-500:]}")
+
+
+def _administrator(at: Endpoints) -> psycopg.Connection:
+    return psycopg.connect(_address(at, "postgres"), autocommit=True)
+
+
+def _address(at: Endpoints, database: str) -> str:
+    return f"{at.owner_database_url.replace('+psycopg', '', 1).rpartition('/')[0]}/{database}"
+
+
+def _store(at: Endpoints) -> ObjectStore:
+    return ObjectStore(at.s3_endpoint_url, at.s3_access_key, at.s3_secret_key, at.s3_bucket, region=at.s3_region)
