@@ -37,4 +37,6 @@ audit_log = Table(
     text("request_id", null=True),
 )
 Index("audit_log_by_tenant", audit_log.c.tenant, audit_log.c.id)
+Index("audit_log_by_actor", audit_log.c.actor, audit_log.c.id)
+Index("audit_log_by_action", audit_log.c.action, audit_log.c.id)
 Index("audit_log_by_target", audit_log.c.target, audit_log.c.id)

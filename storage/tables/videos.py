@@ -74,6 +74,10 @@ Index(
 Index("videos_leased", videos.c.claimed_at, postgresql_where=sa.text(LEASED))
 Index("videos_by_tenant", videos.c.tenant_id, videos.c.id, postgresql_where=sa.text("deleted_at IS NULL"))
 Index("videos_deadline", videos.c.queue_deadline, postgresql_where=sa.text(LIVING))
+# For pages of administrators, who look for these across tenants.
+Index("videos_by_model", videos.c.model, videos.c.id)
+Index("videos_by_resolved_model", sa.text("(plan ->> 'model')"), videos.c.id)
+Index("videos_by_error", videos.c.error_code, videos.c.id, postgresql_where=sa.text("error_code IS NOT NULL"))
 Index("videos_by_source", videos.c.source_id, postgresql_where=sa.text("source_id IS NOT NULL"))
 Index("videos_expiry", videos.c.expires_at, postgresql_where=sa.text("deleted_at IS NULL AND expires_at IS NOT NULL"))
 

@@ -16,7 +16,7 @@ from tests.fixtures.videos import World
     [
         (Wanted(), "videos_pkey"),
         (Wanted(state=State.FAILED), "videos_without_result"),
-        (Wanted(state=State.BLOCKED, error="moderation_blocked"), "videos_without_result"),
+        (Wanted(state=State.BLOCKED, error="moderation_blocked"), "videos_by_error"),
     ],
 )
 def test_a_page_is_read_off_an_index_and_nothing_is_sorted(world: World, wanted: Wanted, index: str) -> None:
