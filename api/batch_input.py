@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api import bodies
 from domain.batches import MOST_FAULTS, Fault, Line, check, duplicates
@@ -32,9 +32,11 @@ def read(content: bytes, most_lines: int) -> tuple[Line, ...] | Refused:
 
 def _line(number: int, raw: bytes) -> Line | Fault:
     try:
-        return check(number, bodies.parse(raw))
+        entry = bodies.parse(raw)
     except InvalidRequest:
         return Fault("invalid_json_line", "This line is not parseable as a JSON object.", number)
+    found = check(number, entry)
+    return replace(found, body=bodies.present(found.body)) if isinstance(found, Line) else found
 
 
 def _refused(*faults: Fault) -> Refused:

@@ -88,8 +88,8 @@ def parse(raw: bytes, *, nulls: bool = False) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InvalidRequest("The JSON body of your request must be an object.")
     given = cast("dict[str, Any]", values)
-    present = _clean_values(given)
-    return given if nulls else present
+    clean = _clean_values(given)
+    return given if nulls else clean
 
 
 def _clean_values(values: dict[str, Any]) -> dict[str, Any]:
@@ -98,6 +98,11 @@ def _clean_values(values: dict[str, Any]) -> dict[str, Any]:
             raise InvalidRequest(
                 f"'{_printable(name)}' contains characters that are not allowed.", param=_printable(name)
             )
+    return present(values)
+
+
+def present(values: dict[str, Any]) -> dict[str, Any]:
+    """Without the parameters that are null: they are as good as absent."""
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -94,6 +94,24 @@ def test_what_a_request_would_be_refused_for_is_an_error_line(desk: Desk) -> Non
     assert all(each["error"] is None for each in errors.values())
 
 
+def test_a_null_in_a_line_is_as_good_as_absent(desk: Desk) -> None:
+    nulls = {
+        "size": None,
+        "seconds": None,
+        "seed": None,
+        "metadata": None,
+        "webhook_url": None,
+        "input_reference": None,
+    }
+    single = desk.client.videos.create(prompt="a ball", extra_body=nulls)
+    batch = desk.submit(line("nulls", **nulls))
+    desk.until_created(batch, 1)
+    [(_, video_id)] = desk.lines(batch)
+    assert video_id is not None
+    made = desk.client.videos.retrieve(ids.public(ids.Kind.VIDEO, video_id))
+    assert (made.size, made.seconds, made.model) == (single.size, single.seconds, single.model)
+
+
 def test_a_video_without_a_result_is_an_error_line_that_shows_it(desk: Desk, world: World) -> None:
     batch = desk.submit(line("fails"), line("deleted"))
     desk.until_created(batch, 2)
