@@ -16,7 +16,9 @@ from fastapi.testclient import TestClient
 from openai import BadRequestError, ConflictError, NotFoundError, OpenAI
 
 from api.app import create_app
+from domain.deliveries import ErrorClass
 from domain.webhooks import EventType
+from runtime.egress import Egress, Unfetched
 from runtime.settings import Settings
 from storage.database import Database
 from tests.api.conftest import BASE, Tenant
@@ -208,6 +210,19 @@ def test_a_test_without_an_answer_is_an_error_that_says_why(home: Home) -> None:
         with pytest.raises(BadRequestError) as refused:
             home.post(f"/webhook_endpoints/{endpoint.id}/test", **body)
         assert refused.value.param == "event_type"
+
+
+def test_a_test_does_not_tell_which_names_can_be_found(home: Home) -> None:
+    nowhere = "https://nobody.invalid/hook"
+    unfound = Egress(allow_loopback=False, total_seconds=10).get(nowhere, kinds=("text/plain",), most_bytes=1)
+    assert isinstance(unfound, Unfetched)
+    assert unfound.reason == ErrorClass.DNS
+    endpoint = home.register()
+    home.client.webhooks.update(endpoint.id, url=nowhere)
+    with pytest.raises(BadRequestError) as refused:
+        home.client.webhooks.test(endpoint.id, event_type="video.completed")
+    assert "E_TARGET" in refused.value.message
+    assert "E_DNS" not in refused.value.message
 
 
 def test_the_url_of_a_request_gets_the_end_signed_with_the_default_secret(home: Home) -> None:

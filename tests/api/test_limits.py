@@ -48,6 +48,23 @@ def test_every_answer_says_what_is_left(app: TestClient, limited: Callable[..., 
         assert call.headers["x-ratelimit-reset-requests"] == "2m0s"
 
 
+def test_questions_to_the_moderator_count_as_requests(
+    app: TestClient, limited: Callable[..., Tenant], settings: Settings
+) -> None:
+    tenant = limited(requests_per_minute=3)
+    away = replace(settings, moderation_url="http://127.0.0.1:1")
+    with TestClient(create_app(away), headers={"authorization": f"Bearer {tenant.key}"}) as asking:
+        answers = [asking.post("/v1/moderations", json={"input": "a ball"}) for _ in range(4)]
+    assert [each.status_code for each in answers] == [503, 503, 503, 429], "whatever came of them"
+    assert [STANDING.findall(each.headers["ratelimit"])[0][:2] for each in answers[:3]] == [
+        ("requests", "2"),
+        ("requests", "1"),
+        ("requests", "0"),
+    ]
+    app.headers["authorization"] = f"Bearer {tenant.key}"
+    assert app.get("/v1/videos").status_code == 429, "one count for all"
+
+
 def test_who_asks_too_often_is_told_when_to_come_back(app: TestClient, limited: Callable[..., Tenant]) -> None:
     app.headers["authorization"] = f"Bearer {limited(requests_per_minute=2).key}"
     for _ in range(2):

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from api import callers, scopes
 from api.app import create_app
+from api.deps import authenticate
 from domain.keys import Scope
 from runtime.settings import Settings
 from storage import keys
@@ -47,12 +51,37 @@ def routes(app: TestClient) -> Iterator[Route]:
                 yield Route(path, method.upper(), tuple(operation.get("tags", ())))
 
 
+def every_route(of: Any) -> Iterator[APIRoute]:
+    """Of an application or a router, and of all that it includes; hidden ones too."""
+    for each in of.routes:
+        if isinstance(each, APIRoute):
+            yield each
+        elif hasattr(each, "original_router"):
+            yield from every_route(each.original_router)
+
+
+def dependencies(of: Dependant) -> Iterator[object]:
+    yield of.call
+    for each in of.dependencies:
+        yield from dependencies(each)
+
+
 def test_every_route_names_its_scope(app: TestClient) -> None:
     nameless = [
         (route.path, route.method) for route in routes(app) if not any(tag in scopes.OF_TAG for tag in route.tags)
     ]
     assert nameless == []
     assert len(list(routes(app))) > 10
+
+
+def test_hidden_routes_ask_for_a_scope_too(app: TestClient) -> None:
+    """The interface's description leaves some out: this walks what is really served."""
+    served = [route for route in every_route(app.app) if route.path.startswith("/v1/")]
+    assert len(served) >= len(list(routes(app))) + len(PUBLIC)
+    open_to_all = {route.path for route in served if authenticate not in dependencies(route.dependant)}
+    assert open_to_all == PUBLIC
+    for route in served:
+        assert route.path in PUBLIC or any(tag in scopes.OF_TAG for tag in route.tags), (route.path, route.methods)
 
 
 @pytest.mark.parametrize("scope", list(Scope))

@@ -1,7 +1,7 @@
 """Line 15: what each status becomes in the client, and how many requests it costs.
 
-422 and a 409 that clears by itself are not among Kinema's answers: a malformed parameter is 400, and every 409 says
-`x-should-retry: false`.
+422 is not among Kinema's answers: a malformed parameter is 400. Every 409 says `x-should-retry: false`, but for the one
+that clears by itself: `idempotency_in_flight`, which clients send again after a second.
 """
 
 from __future__ import annotations
