@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from storage.schedule import Lease
 from storage.videos import Video
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Lost, Outcome, Refused, Released, Retry, Undone
-from worker.patience import AWAY
+from worker.patience import AWAY, OutOfPatience
 from worker.presence import Presence
 from worker.process import Process
 
@@ -94,13 +95,27 @@ def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Outcome:
         return Lost() if video is None else work(process, lease, video, pulse)
     except Interrupted:
         return Lost() if pulse.lost else Released()
+    except OutOfPatience:
+        log.warning("the store was away for too long", exc_info=True)
+        at_last = State.HELD if lease.stage is Stage.SCREEN else State.FAILED
+        return Retry("store_away", f"{lease.stage}_failed", at_last)
     except AWAY:
         log.warning("a server is away; the video waits", exc_info=True)
         return Released(AWAY_SECONDS)
     except Exception as error:
         # Whatever nobody planned is a failed attempt of this video, never the end of the worker.
         log.exception("stage failed")
-        return Retry(type(error).__name__, f"{lease.stage}_failed")
+        return Retry(_reason(error), f"{lease.stage}_failed")
+
+
+def _reason(error: BaseException) -> str:
+    """A word for the timeline. A full disk hides behind the encoder's and the store's own errors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return "disk_full"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _work_of(stage: Stage) -> Work:
