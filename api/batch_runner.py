@@ -54,7 +54,7 @@ class BatchRunner:
             except OUTAGES as error:
                 log.warning("no turn: the database does not answer", extra={"error": type(error).__name__})
                 busy = False
-            except Exception:
+            except Exception:  # without this thread no batch of the process would go on
                 log.exception("unexpected failure of a turn")
                 busy = False
             if not busy:
@@ -82,7 +82,7 @@ class BatchRunner:
         except Unavailable as error:
             log.warning("a turn is put off", extra={"code": error.code})
             return AGAIN_SECONDS, turn.failures
-        except Exception as error:
+        except Exception as error:  # this batch is tried again later; an outage is everybody's
             if isinstance(error, OUTAGES) and is_away(error):
                 raise
             log.exception("unexpected failure of a batch")

@@ -176,7 +176,7 @@ def _submit(worker: Worker, caller: Caller, line: Waiting) -> bool:
         _refuse(worker, line, refusal)
     except (Lost, *OUTAGES):
         raise
-    except Exception:
+    except Exception:  # one line is refused as one request would be, with 500; the batch goes on
         log.exception("unexpected failure of a line", extra={"line": line.number})
         _refuse(worker, line, None)
     return True

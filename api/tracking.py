@@ -44,7 +44,7 @@ class Tracking:
                 await self._app(scope, receive, answer.send)
             except ClientDisconnect:
                 answer.status = 499
-            except Exception:
+            except Exception:  # what nobody planned is a 500, and the process goes on
                 log.exception("unexpected failure")
                 if answer.status:
                     raise  # half an answer is out: break the connection, so that the client notices

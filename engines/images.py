@@ -39,7 +39,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
             return np.asarray(_flat(ImageOps.exif_transpose(image)))
     except ImageError:
         raise
-    except Exception as error:
+    except Exception as error:  # decoders raise whatever they like at a damaged file
         raise ImageError("The image is damaged or is not a JPEG, PNG or WebP file.") from error
 
 

@@ -63,7 +63,7 @@ def load(named: str) -> FrameClassifier | None:
     module, _, factory = named.partition(":")
     try:
         made: FrameClassifier = getattr(importlib.import_module(module), factory)()
-    except Exception as error:
+    except Exception as error:  # somebody else's code: whatever keeps it from loading, nothing is let through
         raise NoClassifier(f"the frame classifier {named!r} cannot be loaded: {type(error).__name__}") from error
     if not callable(getattr(made, "score", None)) or not getattr(made, "name", ""):
         raise NoClassifier(f"{named!r} makes nothing with a name and a score")

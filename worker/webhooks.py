@@ -98,7 +98,7 @@ def _deliver_one(database: Database, delivery: Delivery, keys: Mapping[str, byte
         return _deliver(database, delivery, keys, egress)
     except OUTAGES:
         raise
-    except Exception:
+    except Exception:  # of this delivery alone: its lease ends, and the others go on
         log.exception("a webhook cannot be delivered", extra={"event": delivery.public_id})
         return False
 
