@@ -47,6 +47,18 @@ class UsageLine(BaseModel):
     gpu_ms: int
 
 
+class UsagePage(BaseModel):
+    """A page of charges. `after` asks for the next page."""
+
+    object: Literal["usage"] = "usage"
+    start: int
+    end: int
+    group_by: str
+    data: list[UsageLine]
+    has_more: bool
+    after: str | None
+
+
 class Quota(BaseModel):
     """One limit: `held` by videos that live, `used` in this period. `resets_at` is null for a limit in all."""
 
@@ -95,6 +107,18 @@ def line(stored: Line) -> UsageLine:
         video_ms=stored.video_ms,
         gpu_ms=stored.gpu_ms,
     )
+
+
+def shown(span: Span, group_by: str, page: Page) -> dict[str, Any]:
+    """The fields of a UsagePage."""
+    return {
+        "start": int(span.start.timestamp()),
+        "end": int(span.end.timestamp()),
+        "group_by": group_by,
+        "data": [line(each) for each in page.lines],
+        "has_more": page.after is not None,
+        "after": write_cursor(page.after),
+    }
 
 
 def write_cursor(after: Cursor | None) -> str | None:

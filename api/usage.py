@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 from api import bills
-from api.bills import Format, Quota, Read, UsageLine
+from api.bills import Format, Quota, Read, UsagePage
 from api.deps import Authenticated, Served
 from api.openapi import FAILURES
 from api.services import Services
@@ -34,16 +33,9 @@ FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Usage(BaseModel):
+class Usage(UsagePage):
     """A page of charges, and the limits as they stand now. `after` asks for the next page."""
 
-    object: Literal["usage"] = "usage"
-    start: int
-    end: int
-    group_by: str
-    data: list[UsageLine]
-    has_more: bool
-    after: str | None
     quotas: list[Quota]
 
 
@@ -63,15 +55,8 @@ def read_usage(
     page = bills.read_page(_reader(served, caller.tenant_id, span, grouping, limit), after)
     with served.database.transaction(caller.tenant_id) as connection:
         limits = ledger.limits(connection, caller.tenant_id)
-    return Usage(
-        start=int(span.start.timestamp()),
-        end=int(span.end.timestamp()),
-        group_by=group_by,
-        data=[bills.line(line) for line in page.lines],
-        has_more=page.after is not None,
-        after=bills.write_cursor(page.after),
-        quotas=[bills.quota(limit) for limit in limits],
-    )
+    quotas = [bills.quota(limit) for limit in limits]
+    return Usage(**bills.shown(span, group_by, page), quotas=quotas)
 
 
 @router.get("/usage/export", response_class=StreamingResponse, responses=FILE)

@@ -20,11 +20,13 @@ from storage.admin_keys import AdminKey
 from storage.keys import Key
 from storage.tenants import Tenant
 
+Changed = Tenant | Key | AdminKey
+
 
 def create_tenant_for_any_tenant(connection: Connection, actor: Actor, values: Mapping[str, Any]) -> Tenant:
     """A tenant with the columns that `domain.tenants` has checked."""
     made = tenants.create_for_any_tenant(connection, **values)
-    _note_tenant(connection, actor, "tenant.created", None, made)
+    _note(connection, actor, "tenant.created", None, made)
     return made
 
 
@@ -48,7 +50,7 @@ def create_key(
     """A key of the tenant, shown only now. Raises NotFound."""
     the_tenant(connection, tenant_id, lock=True)
     made, key = keys.create(connection, tenant_id, values, peppers)
-    _note_key(connection, actor, "key.created", None, made)
+    _note(connection, actor, "key.created", None, made)
     return made, key
 
 
@@ -58,7 +60,7 @@ def update_key(connection: Connection, tenant_id: UUID, actor: Actor, key_id: UU
     keys.update(connection, tenant_id, key_id, values)
     after = the_key(connection, tenant_id, key_id)
     if after != before:
-        _note_key(connection, actor, "key.updated", before, after)
+        _note(connection, actor, "key.updated", before, after)
     return after
 
 
@@ -74,8 +76,8 @@ def rotate_key(
     """A key in place of another, which works for `overlap` longer. Raises NotFound, and Conflict for an ended one."""
     old = _living_key(connection, tenant_id, key_id)
     made, key = keys.rotate(connection, tenant_id, old, overlap, peppers)
-    _note_key(connection, actor, "key.rotated", old, the_key(connection, tenant_id, key_id))
-    _note_key(connection, actor, "key.created", None, made)
+    _note(connection, actor, "key.rotated", old, the_key(connection, tenant_id, key_id))
+    _note(connection, actor, "key.created", None, made)
     return made, key
 
 
@@ -85,7 +87,7 @@ def revoke_key(connection: Connection, tenant_id: UUID, actor: Actor, key_id: UU
     keys.revoke(connection, tenant_id, key_id)
     after = the_key(connection, tenant_id, key_id)
     if after != before:
-        _note_key(connection, actor, "key.revoked", before, after)
+        _note(connection, actor, "key.revoked", before, after)
     return after
 
 
@@ -114,7 +116,7 @@ def create_admin_key_for_any_tenant(
 ) -> tuple[AdminKey, str]:
     """A key of an administrator, shown only now."""
     made, key = admin_keys.create_for_any_tenant(connection, values, peppers)
-    _note_admin_key(connection, actor, "admin_key.created", None, made)
+    _note(connection, actor, "admin_key.created", None, made)
     return made, key
 
 
@@ -126,7 +128,7 @@ def rotate_admin_key_for_any_tenant(
     _refuse_ended(old)
     admin_keys.end_for_any_tenant(connection, key_id, overlap)
     ending = the_admin_key_for_any_tenant(connection, key_id)
-    _note_admin_key(connection, actor, "admin_key.rotated", old, ending)
+    _note(connection, actor, "admin_key.rotated", old, ending)
     life = None if old.expires_at is None else (old.expires_at - old.created_at).total_seconds()
     values = {"name": old.name, "role": old.role, "expires_in": life}
     return create_admin_key_for_any_tenant(connection, actor, values, peppers)
@@ -138,7 +140,7 @@ def revoke_admin_key_for_any_tenant(connection: Connection, actor: Actor, key_id
     admin_keys.revoke_for_any_tenant(connection, key_id)
     after = the_admin_key_for_any_tenant(connection, key_id)
     if after != before:
-        _note_admin_key(connection, actor, "admin_key.revoked", before, after)
+        _note(connection, actor, "admin_key.revoked", before, after)
     return after
 
 
@@ -180,29 +182,24 @@ def _refuse_ended(key: Key | AdminKey) -> None:
 def _changed(connection: Connection, actor: Actor, action: str, before: Tenant) -> Tenant:
     after = the_tenant(connection, before.id)
     if after != before:
-        _note_tenant(connection, actor, action, before, after)
+        _note(connection, actor, action, before, after)
     return after
 
 
-def _note_tenant(connection: Connection, actor: Actor, action: str, before: Tenant | None, after: Tenant) -> None:
+def _note(connection: Connection, actor: Actor, action: str, before: Changed | None, after: Changed) -> None:
+    match after:
+        case Tenant():
+            kind, tenant = Kind.TENANT, after.id
+        case Key():
+            kind, tenant = Kind.KEY, after.tenant_id
+        case AdminKey():
+            kind, tenant = Kind.ADMIN_KEY, None
     audit.record_for_any_tenant(
         connection,
         actor,
         action,
-        public(Kind.TENANT, after.id),
-        tenant=after.id,
-        before=None if before is None else asdict(before),
-        after=asdict(after),
-    )
-
-
-def _note_key(connection: Connection, actor: Actor, action: str, before: Key | None, after: Key) -> None:
-    audit.record_for_any_tenant(
-        connection,
-        actor,
-        action,
-        public(Kind.KEY, after.id),
-        tenant=after.tenant_id,
+        public(kind, after.id),
+        tenant=tenant,
         before=None if before is None else asdict(before),
         after=asdict(after),
     )
@@ -230,17 +227,4 @@ def _note_quota(
         tenant=tenant_id,
         before=None if before is None else {before.meter: {"limit": before.limit, "period": before.period}},
         after=None if after is None else {after.meter: {"limit": after.limit, "period": after.period}},
-    )
-
-
-def _note_admin_key(
-    connection: Connection, actor: Actor, action: str, before: AdminKey | None, after: AdminKey
-) -> None:
-    audit.record_for_any_tenant(
-        connection,
-        actor,
-        action,
-        public(Kind.ADMIN_KEY, after.id),
-        before=None if before is None else asdict(before),
-        after=asdict(after),
     )

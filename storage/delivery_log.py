@@ -254,7 +254,7 @@ _AGAIN: dict[str, Any] = {
     "lease_until": None,
 }
 
-_last = (
+LAST = (  # attempt of a delivery, of whichever sending
     sa.select(webhook_attempts.c.status.label("last_status"), webhook_attempts.c.error.label("last_error"))
     .where(
         webhook_attempts.c.message_id == webhook_deliveries.c.message_id,
@@ -277,10 +277,10 @@ _ENTRIES = (
         webhook_deliveries.c.next_at,
         webhook_deliveries.c.ended_at,
         webhook_endpoints.c.open_until,
-        _last.c.last_status,
-        _last.c.last_error,
+        LAST.c.last_status,
+        LAST.c.last_error,
     )
     .join(webhook_messages, webhook_messages.c.id == webhook_deliveries.c.message_id)
     .join(webhook_endpoints, webhook_endpoints.c.id == webhook_deliveries.c.endpoint_id)
-    .outerjoin(_last, sa.true())
+    .outerjoin(LAST, sa.true())
 )

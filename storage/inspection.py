@@ -14,7 +14,8 @@ from sqlalchemy import Connection, RowMapping
 from domain.ids import earliest
 from domain.lifecycle import State
 from domain.video import Operation, Plan, Request
-from storage.tables import ledger, verdicts, videos, webhook_attempts, webhook_deliveries, webhook_messages
+from storage.delivery_log import LAST
+from storage.tables import ledger, verdicts, videos, webhook_deliveries, webhook_messages
 from storage.videos import Video
 
 
@@ -98,16 +99,6 @@ def entries(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence
 
 def deliveries(connection: Connection, tenant_id: UUID, video_id: UUID) -> Sequence[Delivery]:
     """The webhooks of a video, and how each stands."""
-    last = (
-        sa.select(webhook_attempts.c.status, webhook_attempts.c.error)
-        .where(
-            webhook_attempts.c.message_id == webhook_deliveries.c.message_id,
-            webhook_attempts.c.endpoint_id == webhook_deliveries.c.endpoint_id,
-        )
-        .order_by(webhook_attempts.c.fence.desc())
-        .limit(1)
-        .lateral("last")
-    )
     query = (
         sa.select(
             webhook_deliveries.c.message_id,
@@ -117,11 +108,11 @@ def deliveries(connection: Connection, tenant_id: UUID, video_id: UUID) -> Seque
             webhook_deliveries.c.attempts,
             webhook_messages.c.created_at,
             webhook_deliveries.c.ended_at,
-            last.c.status.label("last_status"),
-            last.c.error.label("last_error"),
+            LAST.c.last_status,
+            LAST.c.last_error,
         )
         .join(webhook_messages, webhook_messages.c.id == webhook_deliveries.c.message_id)
-        .outerjoin(last, sa.true())
+        .outerjoin(LAST, sa.true())
         .where(webhook_messages.c.tenant_id == tenant_id, webhook_messages.c.video_id == video_id)
     )
     rows = connection.execute(query.order_by(webhook_messages.c.id, webhook_deliveries.c.endpoint_id)).mappings()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 from api import bills
 from api.admin import wire
 from api.admin.access import Reader
-from api.bills import Format, Read, UsageLine
+from api.bills import Format, Read, UsagePage
 from api.deps import Served
 from api.services import Services
 from api.usage import FILE, MOST_LINES, End, GroupBy, Start
@@ -27,16 +26,8 @@ GROUP_BY = "day,tenant"
 OfTenant = Annotated[str | None, Query(description="One tenant's id; else all.")]
 
 
-class UsageOfTenants(BaseModel):
+class UsageOfTenants(UsagePage):
     """A page of charges. `after` asks for the next page."""
-
-    object: Literal["usage"] = "usage"
-    start: int
-    end: int
-    group_by: str
-    data: list[UsageLine]
-    has_more: bool
-    after: str | None
 
 
 @router.get("/usage")
@@ -55,14 +46,7 @@ def read_usage(
     grouping, span = rules.grouping(group_by), bills.span(start, end)
     tenant_id = wire.named(ids.Kind.TENANT, tenant, "tenant")
     page = bills.read_page(_reader_of(served, tenant_id, span, grouping, limit), after)
-    return UsageOfTenants(
-        start=int(span.start.timestamp()),
-        end=int(span.end.timestamp()),
-        group_by=group_by,
-        data=[bills.line(line) for line in page.lines],
-        has_more=page.after is not None,
-        after=bills.write_cursor(page.after),
-    )
+    return UsageOfTenants(**bills.shown(span, group_by, page))
 
 
 @router.get("/usage/export", response_class=StreamingResponse, responses=FILE)
