@@ -15,7 +15,8 @@ from infra.embedded.process import Program
 from runtime import settings
 
 ROOT = Path(__file__).resolve().parents[1]
-GRACE_SECONDS = 12.0  # with the servers' 5 s this stays below the 20 s in which everything must stop
+GRACE_SECONDS = 12.0  # with the next line and the servers' 5 s this stays below the 20 s in which everything must stop
+ASKED_GRACE_SECONDS = 1.0  # of the moderator, after the workers that ask it
 SPIN = "100000"  # OpenMP threads that wait longer burn cores that other processes need
 
 
@@ -71,7 +72,8 @@ def _program(row: Row, number: int, threads: Mapping[str, str], around: Surround
         cwd=ROOT,
         ready=None if row.health is None else partial(answers, around.ports[row.health[0]], row.health[1]),
         ready_within=60.0,
-        grace=GRACE_SECONDS,
+        grace=ASKED_GRACE_SECONDS if row.name == "moderator" else GRACE_SECONDS,
+        last_to_stop=row.name == "moderator",
     )
 
 

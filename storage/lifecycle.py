@@ -83,6 +83,8 @@ def _values(change: Move) -> dict[str, Any]:
     }
     if change.after in STAGE_OF_WAITING:
         values |= _waiting(change, STAGE_OF_WAITING[change.after])
+    if (change.before, change.after) == (State.PUBLISHING, State.HELD):
+        values |= _for_a_person()
     if change.after in TERMINAL:
         values |= _ended(change)
     return values | change.values
@@ -93,6 +95,15 @@ def _waiting(change: Move, stage: Stage) -> dict[str, Any]:
     fresh: dict[str, Any] = {} if again else {"failures": 0, "crashes": 0}
     queue = videos.c.pool if stage is Stage.RENDER else stage.value
     return {"queue": queue, "run_at": NOW + timedelta(seconds=change.delay_seconds), **fresh}
+
+
+def _for_a_person() -> dict[str, Any]:
+    """Rendering may have lasted beyond the deadline of waiting: the decision gets as much time as there was for all."""
+    return {
+        "queue_deadline": sa.func.greatest(
+            videos.c.queue_deadline, NOW + (videos.c.queue_deadline - videos.c.created_at)
+        )
+    }
 
 
 def _ended(change: Move) -> dict[str, Any]:

@@ -36,3 +36,10 @@ def record(
             scores=scores,
         )
     )
+
+
+def allowed_by_person(connection: Connection, tenant_id: UUID, video_id: UUID) -> bool:
+    """Whether somebody saw the result and let it pass: nobody need be asked about the same drafts again."""
+    mine = sa.and_(verdicts.c.tenant_id == tenant_id, verdicts.c.video_id == video_id)
+    seen = sa.and_(verdicts.c.subject == "output", verdicts.c.policy == "person", verdicts.c.decision == "allow")
+    return connection.scalar(sa.select(sa.literal(1)).where(mine, seen).limit(1)) is not None

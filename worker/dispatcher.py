@@ -17,7 +17,19 @@ from types import FrameType
 
 from domain.errors import Unavailable
 from runtime.settings import Settings
-from storage import batches, delivery_log, disuse, files, housekeeping, idempotency, lanes, leases, outputs, schedule, workers
+from storage import (
+    batches,
+    delivery_log,
+    disuse,
+    files,
+    housekeeping,
+    idempotency,
+    lanes,
+    leases,
+    outputs,
+    schedule,
+    workers,
+)
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
 from storage.outages import OUTAGES, is_away
@@ -53,7 +65,9 @@ class Dispatcher:
         self._store = open_store(settings)
         host, pid = socket.gethostname(), os.getpid()
         self._self = Worker(f"dispatcher:{host}:{pid}", (), host, pid)
-        self._no_reaping_before = 0.0
+        # There may have been an outage that only an earlier dispatcher saw. A lease that is shorter says itself that
+        # nobody needs so long to renew.
+        self._no_reaping_before = time.monotonic() + min(AFTER_OUTAGE_SECONDS, settings.lease_seconds)
         self._duties = [
             _Duty(settings.beat_seconds, self.beat),
             _Duty(settings.reap_seconds, self.reap),

@@ -19,7 +19,14 @@ log = logging.getLogger(__name__)
 LOADING = 10  # times the stall allowance: before the first step a model is loaded, which may take minutes
 
 # Which part of a video's progress each phase fills, in percent.
-PHASES = {"screen": (0, 0), "denoise": (1, 80), "decode": (80, 90), "encode": (80, 92), "publish": (92, 99)}
+PHASES = {
+    "screen": (0, 0),
+    "wait": (0, 0),
+    "denoise": (1, 80),
+    "decode": (80, 90),
+    "encode": (80, 92),
+    "publish": (92, 99),
+}
 
 
 class Pulse:
@@ -34,9 +41,10 @@ class Pulse:
         self._lost = threading.Event()
         self._over = threading.Event()
         self._moved_at = self._next_beat = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when the first step came, and at what percentage
-        self._percent = 0
+        self._first: tuple[float, float] | None = None  # when the first step came, and at what percentage
+        self._percent = 0.0
         self._step: dict[str, Any] | None = None
+        self._seen: dict[str, tuple[int, int]] = {}  # the last step of each phase
         self._leaving_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"pulse {lease.video_id}", daemon=True)
 
@@ -51,6 +59,11 @@ class Pulse:
         self._thread.join()
 
     @property
+    def patience_seconds(self) -> float:
+        """For how long the work may wait for a store."""
+        return self._process.settings.patience_seconds
+
+    @property
     def lost(self) -> bool:
         """Whether the video belongs to somebody else now."""
         return self._lost.is_set()
@@ -62,10 +75,13 @@ class Pulse:
     def advance(self, phase: str, done: int, total: int) -> None:
         """Note progress; raise Interrupted if the lease is lost, or if the worker leaves and cannot finish in time."""
         first, last = PHASES[phase]
-        self._percent = max(self._percent, first + (last - first) * done // max(total, 1))
+        self._percent = max(self._percent, first + (last - first) * done / max(total, 1))
         self._step = {"phase": phase, "done": done, "total": total}
-        self._moved_at = time.monotonic()
-        self._first = self._first or (self._moved_at, self._percent)
+        if self._seen.get(phase) != (done, total):  # the same step again only asks whether to go on
+            self._seen[phase] = (done, total)
+            self._moved_at = time.monotonic()
+        if phase != "wait":
+            self._first = self._first or (self._moved_at, self._percent)
         if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace_left()):
             raise Interrupted
 
@@ -122,7 +138,7 @@ class Pulse:
     def _renew(self) -> None:
         with self._process.database.transaction(self._lease.tenant_id) as connection:
             kept = leases.renew(
-                connection, self._lease, self._process.settings.lease_seconds, self._percent, self._step
+                connection, self._lease, self._process.settings.lease_seconds, int(self._percent), self._step
             )
         if not kept:
             self._lost.set()

@@ -44,6 +44,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
     grace: float = 5.0
+    last_to_stop: bool = False  # others of its stage ask it until they have ended
 
 
 def inherited_environment() -> dict[str, str]:

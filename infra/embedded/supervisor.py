@@ -266,9 +266,15 @@ def _probe(slot: _Slot, given_up: threading.Event) -> BaseException | None:
 
 
 def _stop_stage(stage: list[_Slot], deadline: float) -> None:
+    """Whoever is asked by others goes after them."""
+    for last in (False, True):
+        _stop_together([slot for slot in stage if slot.program.last_to_stop is last], deadline)
+
+
+def _stop_together(slots: list[_Slot], deadline: float) -> None:
     """Asks all at once, gives each its grace within the deadline, kills what is left."""
     begun = monotonic()
-    running = [(slot.program, slot.process) for slot in stage if slot.process is not None]
+    running = [(slot.program, slot.process) for slot in slots if slot.process is not None]
     for program, process in running:
         signal_process(process, program.stop_signal)
     for program, process in running:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -8,8 +9,8 @@ import sqlalchemy as sa
 from cli.main import main
 from domain import ids
 from domain.lifecycle import Stage, State
-from storage import held
-from storage.tables import ledger, verdicts
+from storage import held, housekeeping
+from storage.tables import ledger, verdicts, videos
 from tests.fixtures.videos import World
 
 
@@ -60,3 +61,27 @@ def test_the_command_line_lists_and_decides(
     assert main(["videos", "allow", public]) == 1
     assert main(["videos", "block", "nonsense"]) == 1
     assert main(["videos", "block"]) == 2
+
+
+def test_a_video_held_after_its_render_gets_time_for_the_decision(world: World) -> None:
+    tenant = world.tenant()
+    video_id = world.create(tenant)
+    world.advance(Stage.SCREEN)
+    world.advance(Stage.RENDER)
+    lease = world.must_claim(Stage.PUBLISH)
+    with world.database.transaction(tenant) as connection:  # it rendered for so long: the hour to wait is over
+        past = videos.update().values(
+            created_at=videos.c.created_at - timedelta(hours=2),
+            queue_deadline=videos.c.queue_deadline - timedelta(hours=2),
+        )
+        connection.execute(past)
+    assert world.move(lease, State.HELD, outcome="held")
+    with world.database.transaction_for_any_tenant() as connection:
+        assert [each.id for each in held.list_for_any_tenant(connection, 10)] == [video_id]
+        assert housekeeping.end_overdue_for_any_tenant(connection, 10) == []
+        left = connection.scalar(sa.text("SELECT queue_deadline - clock_timestamp() FROM videos"))
+        assert timedelta(minutes=59) < left <= timedelta(minutes=60)
+        connection.execute(videos.update().values(queue_deadline=sa.text("clock_timestamp() - interval '1 second'")))
+    with world.database.transaction_for_any_tenant() as connection:
+        assert housekeeping.end_overdue_for_any_tenant(connection, 10) == [video_id], "nobody decided in time"
+    assert world.state(tenant, video_id) is State.EXPIRED

@@ -13,7 +13,7 @@ from domain.errors import NotFound
 from domain.ids import new_id
 from domain.lifecycle import Stage, State
 from runtime.settings import Settings
-from storage import idempotency, outputs, videos, workers
+from storage import idempotency, leases, outputs, videos, workers
 from storage.database import Database
 from storage.hints import REST_SECONDS, Bell, Ringer, broker
 from storage.objects import ObjectStore
@@ -29,6 +29,7 @@ RENDER = QUEUES[Stage.RENDER]
 @pytest.fixture
 def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
     made = Dispatcher(settings)
+    made._no_reaping_before = 0.0  # as after the first seconds of its life
     yield made
     made._database.close()
 
@@ -63,6 +64,22 @@ def test_no_lease_is_reaped_right_after_the_database_was_away(dispatcher: Dispat
     dispatcher._no_reaping_before = time.monotonic() + 60
     dispatcher.reap()
     assert world.state(tenant, video_id) is State.RENDERING
+
+
+def test_a_dispatcher_that_starts_reaps_nothing_before_workers_could_renew(settings: Settings, world: World) -> None:
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    lease = world.must_claim(Stage.RENDER, lease_seconds=0.01)
+    fresh = Dispatcher(replace(settings, lease_seconds=1.0))
+    time.sleep(0.1)
+    fresh.reap()
+    assert world.state(tenant, video_id) is State.RENDERING, "it cannot know whether there was an outage just now"
+    with world.database.transaction(tenant) as connection:
+        assert leases.renew(connection, lease, 0.01, 1, None), "a worker that lives renews an overdue lease"
+    time.sleep(1.1)
+    fresh.reap()
+    assert world.state(tenant, video_id) is State.QUEUED
+    fresh._database.close()
 
 
 def test_idle_workers_are_rung_once_each_and_no_more(dispatcher: Dispatcher, world: World, bell: Bell) -> None:

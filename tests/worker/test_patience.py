@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from domain.lifecycle import Stage, State
-from storage import outputs
+from domain.retries import MAX_FAILURES
+from storage import outputs, videos
 from storage.outputs import Kind
 from storage.tables import attempts, objects
 from storage.tables import videos as table
@@ -167,3 +168,21 @@ def test_what_is_no_outage_is_raised_at_once(process: Process, world: World) -> 
     world.queued(world.tenant())
     with Pulse(process, world.must_claim(Stage.RENDER)) as pulse, pytest.raises(ZeroDivisionError):
         insist(pulse, lambda: 1 // 0)
+
+
+def test_a_store_that_is_away_for_ever_ends_the_video(process: Process, world: World, wire: Wire) -> None:
+    process.settings = replace(process.settings, patience_seconds=0.0)
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    with world.database.transaction(tenant) as connection:
+        connection.execute(sa.update(table).values(failures=MAX_FAILURES - 2))
+    wire.cut()
+    for after in (State.QUEUED, State.FAILED):
+        assert run(process, world.must_claim(Stage.RENDER)) is after
+        with world.database.transaction(tenant) as connection:
+            connection.execute(sa.update(table).values(run_at=sa.func.clock_timestamp()))
+    with world.database.transaction(tenant) as connection:
+        video = videos.find(connection, tenant, video_id)
+    assert video is not None
+    assert video.error_code == "render_failed"
+    assert outcomes(world, tenant) == [("render", "store_away")] * 2

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from domain.lifecycle import Stage, State
 from moderation import prompts, provenance, signing
-from storage import outputs, videos
+from storage import held, outputs, videos
 from storage.outputs import Kind
 from storage.schedule import Lease
 from storage.tables import events, objects, verdicts
@@ -47,6 +47,17 @@ def test_a_published_video_is_signed_and_its_drafts_are_doomed(process: Process,
         said = connection.execute(sa.select(verdicts.c.subject, verdicts.c.decision, verdicts.c.model)).all()
     assert (doomed, kept) == (["draft"] * 3, ["output"] * 3)
     assert said == [("output", "allow", "none (no frame classifier configured)")]
+
+
+def test_a_result_that_a_person_let_pass_is_published_and_not_held_again(process: Process, world: World) -> None:
+    process.settings = replace(process.settings, frame_classifier="tests.fixtures.classifiers:Doubtful")
+    lease = rendered(process, world)
+    assert run(process, lease) is State.HELD
+    assert files(world, lease) == {}
+    with world.database.transaction_for_any_tenant() as connection:
+        assert held.decide_for_any_tenant(connection, lease.video_id, "allow", "ann") is State.RENDERED
+    assert run(process, world.must_claim(Stage.PUBLISH, lease_seconds=5)) is State.COMPLETED
+    assert len(files(world, lease)) == 3
 
 
 def test_nothing_is_published_that_cannot_be_signed(process: Process, world: World) -> None:

@@ -87,6 +87,7 @@ def test_a_worker_that_leaves_hands_a_long_render_back(process: Process, world: 
 
 
 def test_a_worker_that_leaves_finishes_what_is_nearly_done(process: Process, world: World) -> None:
+    process.settings = replace(process.settings, grace_seconds=20.0)
     world.queued(world.tenant())
     process.draining.set()
     assert run(process, world.must_claim(Stage.RENDER)) is State.RENDERED

@@ -31,6 +31,7 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
     """Nothing unsigned and nothing unscreened becomes reachable: every early return leaves drafts only."""
     with process.database.transaction(lease.tenant_id) as connection:
         rendering = videos.rendering(connection, lease.tenant_id, lease.video_id)
+        allowed = verdicts.allowed_by_person(connection, lease.tenant_id, lease.video_id)
     if rendering is None:
         return Failed("publish_failed")
     with process.folder() as folder:
@@ -39,7 +40,7 @@ def publish(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outco
         except NotFound:
             return Undone()
         verdict = frames.judge(drafts[Kind.VIDEO], process.frame_classifier)
-        if AFTER[verdict.action] is not State.COMPLETED:
+        if verdict.action == "block" or (verdict.action == "review" and not allowed):
             return Refused(AFTER[verdict.action], lambda connection: _remember(connection, lease, verdict))
         files = _sign_and_upload(process, lease, drafts, _facts(process, video, rendering, folder, pulse), pulse)
     if files is None:

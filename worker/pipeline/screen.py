@@ -24,7 +24,7 @@ from storage.videos import Video
 from worker import moderation
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Outcome, Refused, Retry
-from worker.patience import AWAY
+from worker.patience import AWAY, OutOfPatience
 from worker.pipeline import inputs
 from worker.process import Process
 
@@ -73,7 +73,7 @@ def _look(process: Process, video: Video, pulse: Pulse) -> Sequence[Verdict] | F
         return inputs.judge(process, video.plan, pulse)
     except NotFound:
         return Failed("input_unreadable")
-    except (Interrupted, *AWAY):
+    except (Interrupted, OutOfPatience, *AWAY):
         raise
     except Exception as error:
         log.exception("an input could not be judged")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -116,6 +117,22 @@ def test_stages_stop_in_reverse_order_and_each_is_asked_first(tmp_path: Path, su
         eventually((tmp_path / f"{name}.log").read_text)
     supervisor.stop()
     assert (tmp_path / "order").read_text() == "second first "
+
+
+def test_what_others_ask_stops_after_them(tmp_path: Path, supervisor: Supervisor) -> None:
+    slow = (
+        "import signal, sys, time\n"
+        "def end(*_):\n time.sleep(float(sys.argv[2])); open('order', 'a').write(sys.argv[1]); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)"
+    )
+    asked = replace(program(tmp_path, "asked", slow), last_to_stop=True)
+    asking = program(tmp_path, "asking", slow)
+    asked = replace(asked, argv=(*asked.argv, "asked ", "0"))
+    asking = replace(asking, argv=(*asking.argv, "asking ", "0.5"))
+    supervisor.start([asked, asking])
+    eventually(lambda: all((tmp_path / f"{name}.log").read_text() for name in ("asked", "asking")))
+    supervisor.stop()
+    assert (tmp_path / "order").read_text() == "asking asked "
 
 
 def test_a_program_that_ignores_the_request_is_killed_after_its_grace(tmp_path: Path, supervisor: Supervisor) -> None:
