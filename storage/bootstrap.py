@@ -27,6 +27,8 @@ def bootstrap(owner_url: str, login_password: str) -> None:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kinema bootstrap'))"))
         for role, attributes in ((TENANT_ROLE, "NOLOGIN"), (SERVICE_ROLE, "NOLOGIN"), (LOGIN_ROLE, "LOGIN NOINHERIT")):
             _create_role(connection, role, attributes)
+        # A migration that fills in rows sees them as the service does; the owner itself sees none.
+        connection.execute(sa.text(f"GRANT {SERVICE_ROLE} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE"))
         _let_login_switch(connection, login_password)
     engine.dispose()
 
