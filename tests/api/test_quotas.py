@@ -12,6 +12,7 @@ from openai import OpenAI, RateLimitError
 from api import errors
 from domain.errors import QuotaExceeded, RateLimited
 from domain.ledger import Meter
+from domain.lifecycle import Stage
 from domain.quotas import Period
 from storage import ledger
 from storage.tables import ledger as entries
@@ -44,6 +45,19 @@ def test_a_hundred_parallel_creates_at_the_last_units_accept_exactly_those(
     assert {row.meter: (row.held, row.used) for row in rows} == {"micros": (200_000, 0), "video_ms": (20_000, 0)}
     shown = http.get("/v1/usage").json()["quotas"][0]
     assert (shown["held"], shown["used"], shown["limit"]) == (200_000, 0, 200_000)
+    for stage in Stage:
+        for _ in range(5):
+            world.advance(stage)
+    with world.database.transaction(tenant.id) as connection:
+        charged, total = connection.execute(
+            sa.select(sa.func.sum(entries.c.micros).filter(entries.c.kind == "charge"), sa.func.sum(entries.c.micros))
+        ).one()
+    lines, quota = (http.get("/v1/usage").json()[part] for part in ("data", "quotas"))
+    print(
+        f"{answers.count(200)} of {len(answers)} accepted; ledger {total}, charged {charged}, used {quota[0]['used']}"
+    )
+    assert charged == total == sum(line["micros"] for line in lines) == 5 * 40_000
+    assert (quota[0]["held"], quota[0]["used"]) == (0, charged)
 
 
 def test_a_refused_create_leaves_its_tenant_as_it_was(
