@@ -2,7 +2,7 @@
 
 Only tests run this, as `python -m tests.journeys.crashing up …`; the product has no such switch. Every process that
 `up` starts is this module again, and so are the spawned children of workers. `CRASH_PLAN` is a folder: `plan.json`
-says how many processes may die; `turns` counts them, `deaths` tells where each died.
+says how many processes of each kind may die; `*.turns` count them, `deaths` tells where each died.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Fate:
 
     def __init__(self, points: tuple[str, ...]) -> None:
         folder = Path(os.environ[PLAN])
-        kind = "api" if points is OF_API else "worker"
+        kind = "api" if points is OF_API else "render" if "render." in sys.argv[-1] else "io"
         turn = _next(folder / f"{kind}.turns")
         self._deaths = folder / "deaths"
         self._left = random.Random(f"{kind} {turn}").randint(2, 6)
@@ -211,7 +211,7 @@ def spoil_dispatcher() -> None:
     """Where whoever works dies again and again, a video may meet more deaths than a video in the field."""
     from storage import leases  # noqa: PLC0415 - see above
 
-    if json.loads((Path(os.environ[PLAN]) / "plan.json").read_text())["worker"]:
+    if json.loads((Path(os.environ[PLAN]) / "plan.json").read_text())["render"]:
         leases.MAX_CRASHES = 1000
 
 
@@ -220,7 +220,9 @@ def spoil_up() -> None:
     from dataclasses import replace  # noqa: PLC0415 - see above
 
     from cli import up  # noqa: PLC0415 - see above
+    from infra.embedded import supervisor  # noqa: PLC0415 - see above
 
+    supervisor.BACK_OFF = (0.0,)  # who dies so often would else be started ever later
     programs = up.programs
 
     def spoilt(*arguments: Any) -> Any:

@@ -21,7 +21,7 @@ LOAD_SECONDS = 15.0  # that a child takes to start where everybody else wants th
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One renderer, which is enough to see whether it comes back."""
     folder = tmp_path_factory.mktemp("harm")
-    (folder / "plan.json").write_text(json.dumps({"api": 0, "worker": 0}))
+    (folder / "plan.json").write_text(json.dumps({"api": 0, "render": 0, "io": 0}))
     own = {"KINEMA_STALL_SECONDS": str(STALL), "KINEMA_OVERSTAY_SECONDS": "2", PLAN: str(folder)}
     environment = {**FAST_LEASES, **own, "KINEMA_TESTCARD_STEP_SECONDS": "0.05"}
     with running(
