@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     """0 if nothing was lost, doubled or left over."""
     asked = _parser().parse_args(arguments)
     options = _options(asked)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts it in the background ignores SIGINT
+        signal.signal(number, signal.default_int_handler)
     # Whatever hangs: this ends the process, and the servers end with it.
     faulthandler.dump_traceback_later(options.bound_seconds, exit=True)
     try:
