@@ -35,6 +35,7 @@ from api.admin import router as administration
 from api.batch_runner import BatchRunner
 from api.metrics import Metrics
 from api.services import Services
+from api.slow import PatientProtocol
 from api.statuses import Documented
 from api.tracking import Tracking
 from runtime import logs
@@ -114,7 +115,7 @@ def serve(settings: Settings) -> None:
         app,
         host=settings.api_host,
         port=settings.api_port,
-        http="h11",
+        http=PatientProtocol,
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
