@@ -49,15 +49,11 @@ SELECT v.id FROM videos v WHERE v.state = 'cancelled'
 
 
 @contextmanager
-def renderers(settings: Settings, folder: Path, *, publishing: bool = False) -> Iterator[WorkerProcess]:
-    """Four children that render; two workers where a result is published as well."""
+def renderers(settings: Settings, folder: Path) -> Iterator[WorkerProcess]:
+    """Four children that render."""
     quick = replace(settings, testcard_step_seconds=STEP_SECONDS, cancel_poll_seconds=0.5, hint_seconds=0.2)
     with dispatching(quick), worker(quick, QUEUES[Stage.RENDER], folder, SLOTS) as one:
-        if not publishing:
-            yield one
-            return
-        with worker(quick, QUEUES[Stage.PUBLISH], folder):
-            yield one
+        yield one
 
 
 def cancel(world: World, video_id: UUID) -> bool:
@@ -108,36 +104,6 @@ def all_claimed(world: World, number: int) -> list[object] | None:
     """Each of the cancelled ones had a successor on its child."""
     gaps = rows(world.database, GAPS)
     return gaps if len(gaps) >= number else None
-
-
-@pytest.mark.parametrize("number", [pytest.param(60, marks=pytest.mark.slow)])
-def test_a_cancel_that_races_with_the_end_leaves_one_end(
-    world: World, settings: Settings, tmp_path: Path, number: int
-) -> None:
-    draw = random.Random(number)
-    tenant = world.tenant(render_cap=SLOTS)
-    ids = [world.queued(tenant, steps=draw.randint(1, 8)) for _ in range(number)]
-    begun: dict[UUID, float] = {}
-    won = 0
-    with renderers(settings, tmp_path, publishing=True) as one:
-        waiting = {video_id: draw.uniform(0, 8) for video_id in ids}
-        deadline = time.monotonic() + 200
-        while waiting:
-            assert time.monotonic() < deadline, one.log.read_text()[-4000:]
-            started = rows(world.database, "SELECT DISTINCT video_id FROM attempts WHERE stage = 'render'")
-            begun |= {row.video_id: time.monotonic() for row in started if row.video_id not in begun}
-            for video_id in [each for each in waiting if time.monotonic() >= begun.get(each, deadline) + waiting[each]]:
-                del waiting[video_id]
-                won += cancel(world, video_id)
-            time.sleep(0.02)
-        open_ = "SELECT 1 FROM videos WHERE state NOT IN ('completed', 'cancelled')"
-        eventually(lambda: rows(world.database, open_) == [], 60, one.log)
-    states = dict(tuple(row) for row in rows(world.database, "SELECT state, count(*) FROM videos GROUP BY state"))
-    print(f"{number} cancels between start and end: {states}")
-    assert states.get("cancelled", 0) == won
-    assert len(states) == 2, "the race was none"
-    assert rows(world.database, DOUBLE) == []
-    assert rows(world.database, CHARGED) == []
 
 
 def test_a_cancelled_video_that_waits_ends_at_once_and_never_runs(world: World) -> None:
