@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import InvalidRequest, NotFound
+from domain.upstream import far_end
 from domain.video import Operation, Plan, Request, Size
 
 # What a model may be able to do, in the words of models.toml. A parameter that needs one of them names it in NEEDS.
@@ -127,6 +128,8 @@ def _model(entry: dict[str, Any]) -> Model:
         raise ValueError(f"{model.name}: rates must hold fps = rendered_fps")
     if any(delivered % drawn for delivered, drawn in model.rates.items()):
         raise ValueError(f"{model.name}: fps must be a multiple of rendered_fps")
+    if model.engine == "upstream":
+        far_end(model.name, model.path, model.options, model.capabilities, model.steps)
     return model
 
 

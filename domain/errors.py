@@ -101,6 +101,7 @@ VIDEO_ERRORS = {
     "poison": "Rendering crashed repeatedly; the video was given up.",
     "screen_failed": "The prompt could not be screened.",
     "render_failed": "The model could not render this video.",
+    "upstream_refused": "The server that renders this model refused the video.",
     "publish_failed": "The result could not be published.",
     "input_unreadable": "The reference could not be read.",
     "content_lost": "The files of this video were lost. Create it again to have them.",

@@ -20,11 +20,23 @@ class Interrupted(Exception):
     """Raised by an `on_step` callback to stop a render; the engine stays usable and lets it pass."""
 
 
+class Unrenderable(Exception):
+    """No further attempt can help. `code` is one of `domain.errors.VIDEO_ERRORS`; the text is for the log alone."""
+
+    def __init__(self, message: str, code: str = "render_failed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Work that is done: `done` of `total` forwards of the denoiser, or of decoded frames."""
+    """Work that is done: `done` of `total` forwards of the denoiser, or of decoded frames.
 
-    phase: Literal["denoise", "decode"]
+    `wait` counts signs of life of somebody else who draws: they are progress, but no part of the whole. The same
+    step again says that nothing has happened; it only lets `on_step` interrupt.
+    """
+
+    phase: Literal["wait", "denoise", "decode"]
     done: int
     total: int
 
@@ -46,6 +58,7 @@ class Conditions:
     references: tuple[NDArray[np.uint8] | None, ...] = ()
     source: Footage | None = None  # what is edited, extended or remixed
     characters: tuple[Footage, ...] = ()
+    ticket: str = ""  # this attempt's own name: whoever is asked twice under it draws once
 
 
 class Engine(Protocol):
@@ -60,6 +73,7 @@ class Engine(Protocol):
         """Yield chunks of `frames_THWC` (uint8, plan.rendered), plan.rendered_frames in all.
 
         `on_step` is called before every forward of the denoiser and after every decoded chunk.
-        Same plan, same conditions, same build: same bytes. Raises whatever `on_step` raises.
+        Same plan, same conditions, same build: same bytes. Raises whatever `on_step` raises, Unrenderable where
+        another attempt cannot help, and anything else where it may.
         """
         ...

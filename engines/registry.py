@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from domain.catalogue import Catalogue, Model
+from domain.upstream import far_end
 from engines.protocol import Engine
 
 
 class Registry:
     """Loads engines on first use; torch is imported only when a model needs it."""
 
-    def __init__(self, catalogue: Catalogue, root: Path, *, testcard_step_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        root: Path,
+        *,
+        testcard_step_seconds: float = 0.0,
+        scratch: Path | None = None,  # where engines may keep files for a while; None: the system's temporary folder
+    ) -> None:
         self._catalogue = catalogue
         self._root = root
+        self._scratch = scratch
         self._testcard_step_seconds = testcard_step_seconds
         self._warm: tuple[str, Engine] | None = None
 
@@ -34,5 +43,10 @@ class Registry:
                 from engines.testcard import TestcardEngine  # noqa: PLC0415 - only what is asked for
 
                 return TestcardEngine(step_seconds=self._testcard_step_seconds)
+            case "upstream":
+                from engines.upstream.engine import UpstreamEngine  # noqa: PLC0415 - only what is asked for
+
+                there = far_end(model.name, model.path, model.options, model.capabilities, model.steps)
+                return UpstreamEngine.load(there, self._scratch)
             case unknown:
                 raise ValueError(f"{model.name}: no engine is called {unknown!r}")

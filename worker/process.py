@@ -66,7 +66,8 @@ class Process:
     def engines(self) -> Registry:
         """Loaded models; renderers only."""
         root = Path(self.settings.models_file).resolve().parent
-        return Registry(self.catalogue, root, testcard_step_seconds=self.settings.testcard_step_seconds)
+        step_seconds = self.settings.testcard_step_seconds
+        return Registry(self.catalogue, root, testcard_step_seconds=step_seconds, scratch=self._work_dir)
 
     @cached_property
     def notary(self) -> Notary:

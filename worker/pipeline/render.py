@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from domain.errors import NotFound
@@ -11,7 +13,7 @@ from domain.video import Plan
 from engines.encode import Drafts, encode
 from engines.footage import FootageError
 from engines.images import ImageError
-from engines.protocol import Conditions, Engine
+from engines.protocol import Conditions, Engine, Unrenderable
 from storage import outputs
 from storage.outputs import Kind
 from storage.schedule import Lease
@@ -22,6 +24,8 @@ from worker.pipeline import uploads
 from worker.pipeline.conditions import gather
 from worker.process import Process
 
+log = logging.getLogger(__name__)
+
 
 def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcome:
     """Load the model, denoise, decode and encode in one stream, store the drafts."""
@@ -31,9 +35,13 @@ def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
     with process.folder() as folder:
         try:
             conditions = gather(process, video.plan, folder, pulse)
+            conditions = replace(conditions, ticket=f"{video.id.hex}-{lease.fence}")
             drafts = _draw(engine, video.plan, conditions, pulse, folder)
         except (NotFound, ImageError, FootageError):
             return Failed("input_unreadable")
+        except Unrenderable as refusal:
+            log.warning("no attempt can render this", extra={"code": refusal.code, "reason": str(refusal)})
+            return Failed(refusal.code)
         clock.lap("draw")
         if not _upload(process, lease, drafts, pulse):
             return Lost()

@@ -1,0 +1,1 @@
+"""Somebody else's GPUs as an engine: any server that speaks the OpenAI Videos API."""
