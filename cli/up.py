@@ -111,7 +111,7 @@ def serve(supervisor: Supervisor, state: StateFile, options: argparse.Namespace)
 
 def _model(name: str | None) -> Model:
     """The model to render with. Raises StackError for one that models.toml does not have."""
-    known = catalogue.load(MODELS, testcard=True)
+    known = catalogue.load(Path(os.environ.get("KINEMA_MODELS_FILE") or MODELS), testcard=True)
     try:
         return known.find(name) if name else known.models[0]
     except NotFound as error:
