@@ -13,7 +13,7 @@ from api.services import Services
 from api.sources import PARAM, Source
 from domain.errors import Failure, NotFound
 from domain.video import Size
-from storage import outputs
+from storage import outputs, retries
 from storage.keys import Caller
 
 
@@ -110,11 +110,8 @@ def _store(served: Services, tenant_id: UUID, video_id: UUID, attachment: Attach
 
 
 def _copy(served: Services, tenant_id: UUID, video_id: UUID, name: str, copied: str) -> None:
-    key = outputs.input_key(tenant_id, video_id, name)
     with served.gate.entered():
-        with served.database.transaction(tenant_id) as connection:
-            outputs.register_input(connection, tenant_id, video_id, key)
         try:
-            served.objects.copy(copied, key)
+            retries.copy_input(served.database, served.objects, tenant_id, video_id, name=name, source=copied)
         except NotFound:  # deleted since it was looked up
             raise NotFound("The source is no longer there.", param=PARAM, code="video_not_found") from None

@@ -39,12 +39,21 @@ class Desk:
 @contextmanager
 def at_work(needs: Collection[str] = settings.NEEDS["operate"]) -> Generator[Desk]:
     """Everything inside is one transaction, named after the user in the audit log. Raises InvalidSettings."""
-    loaded = settings.load(needs=needs)
     with (
-        closing(Database(loaded.database_url, pool_size=1)) as database,
+        at_database(needs) as (database, actor, loaded),
         database.transaction_for_any_tenant() as connection,
     ):
-        yield Desk(connection, Actor(f"cli:{getpass.getuser()}"), loaded)
+        yield Desk(connection, actor, loaded)
+
+
+@contextmanager
+def at_database(
+    needs: Collection[str] = settings.NEEDS["operate"],
+) -> Generator[tuple[Database, Actor, Settings]]:
+    """For what is more than one transaction: the database, who is at work, the settings. Raises InvalidSettings."""
+    loaded = settings.load(needs=needs)
+    with closing(Database(loaded.database_url, pool_size=1)) as database:
+        yield database, Actor(f"cli:{getpass.getuser()}"), loaded
 
 
 def find_tenant(connection: Connection, text: str) -> Tenant:

@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 from typing import Any
+from uuid import UUID
 
-from cli.operating import MOST, Desk, at_work, find_tenant, parse, show
+from cli.operating import MOST, Desk, at_database, at_work, find_tenant, parse, show
 from domain import ids
 from domain.ids import Kind
 from domain.lifecycle import STAGE_OF_WAITING, Stage, State
-from storage import held, inspection, interventions
+from runtime import settings
+from storage import held, inspection, interventions, retries
 from storage.inspection import Inspected, Wanted
+from worker.store import open_store
 
 COLUMNS = ("id", "tenant", "state", "model", "error", "created_at", "prompt")
 GOES = {None: "ended", Stage.RENDER: "waits for a renderer", Stage.PUBLISH: "waits to be published"}
@@ -37,6 +40,9 @@ def run(options: argparse.Namespace) -> int:
     if options.action in ONE and not options.video:
         print(f"`kinema videos {options.action}` needs the id of a video.", file=sys.stderr)
         return 2
+    if options.action == "retry":
+        show([_row(_retried(parse(Kind.VIDEO, options.video)))], as_json=options.json, columns=COLUMNS)
+        return 0
     with at_work() as desk:
         if options.action == "held":
             rows = [
@@ -69,9 +75,6 @@ def _one(desk: Desk, options: argparse.Namespace) -> None:
             found = interventions.the_video_for_any_tenant(desk.connection, video_id)
         case "cancel":
             found = interventions.cancel_for_any_tenant(desk.connection, desk.actor, video_id)
-        case "retry":
-            seconds = desk.settings.queue_timeout_seconds
-            found = interventions.retry_for_any_tenant(desk.connection, desk.actor, video_id, seconds)
         case "delete":
             interventions.delete_for_any_tenant(desk.connection, desk.actor, video_id)
             found = interventions.the_video_for_any_tenant(desk.connection, video_id)
@@ -82,6 +85,18 @@ def _one(desk: Desk, options: argparse.Namespace) -> None:
             return _print_decision(options, found)
     show([_row(found)], as_json=options.json, columns=COLUMNS)
     return None
+
+
+def _retried(video_id: UUID) -> Inspected:
+    """The store's settings are asked for only where something was uploaded for the video. Raises InvalidSettings."""
+    with at_database() as (database, actor, loaded):
+        return retries.retry_for_any_tenant(
+            database,
+            lambda: open_store(settings.load(needs=settings.NEEDS["reconcile"])),
+            actor,
+            video_id,
+            loaded.queue_timeout_seconds,
+        )
 
 
 def _print_decision(options: argparse.Namespace, found: Inspected) -> None:

@@ -60,7 +60,7 @@ def retry_for_any_tenant(
     found = retriable_for_any_tenant(connection, video_id)
     video = found.video
     if copied is None and inputs_of(video):
-        raise Conflict("The video was made from uploads, which only the admin API can copy.", code="inputs_gone")
+        raise Conflict("What was uploaded for the video is not copied.", code="inputs_gone")
     made = _again(found, queue_seconds, copied or new_id())
     videos.create(connection, video.tenant_id, made)
     outputs.adopt_input(connection, video.tenant_id, made.id)

@@ -12,13 +12,11 @@ from api.admin import video_objects, wire
 from api.admin.access import Administrator, Moderator, Operator, Reader
 from api.admin.video_objects import AdminVideo, VideoStory
 from api.admin.wire import After, Limit, Moment, Page, Received
-from api.attachments import Attachment, stored
 from api.deps import Served
 from domain import fields, ids
 from domain.administration import DECISION, Permission
-from domain.errors import Conflict
 from domain.lifecycle import STAGE_OF_WAITING, State
-from storage import inspection, interventions, outputs
+from storage import inspection, interventions, retries
 from storage.hints import DELIVER
 from storage.inspection import Inspected, Wanted
 
@@ -83,20 +81,14 @@ def delete_video(served: Served, moderator: Moderator, video_id: str) -> schemas
 @router.post(VIDEO + "/retry")
 def retry_video(served: Served, operator: Operator, video_id: str) -> AdminVideo:
     """The same again as a new video of the same owner, who pays for it. 409 unless finished, or if uploads are gone."""
-    old_id, own_id = _known(video_id), ids.new_id()
-    with served.database.transaction_for_any_tenant() as connection:
-        old = interventions.retriable_for_any_tenant(connection, old_id).video
-        kept = outputs.inputs(connection, old.tenant_id, old.id)
-    needed = interventions.inputs_of(old)
-    if not needed <= kept:
-        raise Conflict("What was uploaded for the video is no longer kept.", code="inputs_gone")
-    copies = [Attachment(key.rpartition("/")[2], copied=key) for key in sorted(needed)]
-    seconds = served.settings.queue_timeout_seconds
-    with (
-        stored(served, old.tenant_id, own_id, copies),
-        served.database.transaction_for_any_tenant() as connection,
-    ):
-        new = interventions.retry_for_any_tenant(connection, operator.actor, old_id, seconds, copied=own_id)
+    new = retries.retry_for_any_tenant(
+        served.database,
+        lambda: served.objects,
+        operator.actor,
+        _known(video_id),
+        served.settings.queue_timeout_seconds,
+        place=served.gate.entered,
+    )
     served.ringer.want(new.video.queue)
     return _shown(operator, new)
 
