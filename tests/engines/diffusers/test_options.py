@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from peft import LoraConfig, get_peft_model_state_dict
+
+from domain.video import Lora, Plan
+from engines.diffusers.engine import DiffusersEngine
+from engines.diffusers.parts import cut
+from engines.protocol import Conditions, Step
+
+from .conftest import entry, picture
+
+
+def quiet(_: Step) -> None:
+    pass
+
+
+def load(models: Path, name: str = "wan", **options: Any) -> DiffusersEngine:
+    return DiffusersEngine.load(entry(name, options=options), models)
+
+
+def drawn(engine: DiffusersEngine, plan: Plan, conditions: Conditions | None = None) -> np.ndarray:
+    return np.concatenate(list(engine.render(plan, conditions or Conditions(), quiet)))
+
+
+def test_a_backend_that_is_missing_is_passed_over_with_one_line(
+    models: Path, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "engines.diffusers"):
+        engine = load(models, attention=["sage", "native"])
+    assert len(caplog.records) == 1
+    assert caplog.records[0].__dict__["option"] == "attention=sage"
+    assert engine.facts["attention"] == "native"
+    assert "attention=sage" in engine.facts["left_out"]
+    assert np.array_equal(drawn(engine, plan), drawn(load(models), plan))
+
+
+def test_what_needs_a_gpu_is_left_out_without_one(models: Path, plan: Plan) -> None:
+    engine = load(models, offload="model")
+    assert "in main memory already" in engine.facts["left_out"]["offload"]
+    assert len(drawn(engine, plan)) == 10
+
+
+def test_a_cache_skips_forwards_and_starts_anew_with_each_render(models: Path, plan: Plan) -> None:
+    engine = load(models, cache="first_block", cache_threshold=0.9)
+    assert engine.facts["cache"] == "first_block"
+    long = replace(plan, steps=6)
+    last_block: Any = engine._loaded.base.transformer.blocks[-1]
+    ran: list[None] = []
+    last_block.ffn.register_forward_hook(lambda *_: ran.append(None))
+    first = drawn(engine, long)
+    assert 0 < len(ran) < 12, "two forwards for each of six steps, some of them without the last block"
+    assert np.array_equal(first, drawn(engine, long))
+
+
+def test_weights_in_a_byte_each_still_draw(models: Path, plan: Plan) -> None:
+    engine = load(models, quantisation="float8_storage")
+    assert engine.facts["quantisation"] == "float8_storage"
+    assert not np.array_equal(drawn(engine, plan), drawn(load(models), plan)), "lossy, so it is said"
+
+
+def test_tiles_are_decoded_as_a_whole_clip(models: Path, plan: Plan) -> None:
+    engine = load(models, tiling=True)
+    assert engine.facts["tiling"] is True
+    assert drawn(engine, plan).shape == (10, 32, 48, 3)
+
+
+def test_a_clip_longer_than_a_window_goes_on_from_its_last_frame(models: Path, plan: Plan) -> None:
+    engine = load(models, "wan_of_images", window=5)
+    conditions = Conditions(first_frame_HWC=picture(1))
+    assert [(part.begin, part.frames) for part in cut(plan, conditions, 5)] == [(0, 5), (5, 4), (9, 1)]
+    frames_THWC = drawn(engine, plan, conditions)
+    assert frames_THWC.shape == (10, 32, 48, 3)
+    short = replace(plan, rendered_fps=5, seed=plan.seed + 1)
+    following = drawn(engine, short, Conditions(first_frame_HWC=frames_THWC[4]))
+    assert np.array_equal(frames_THWC[5:9], following[1:])
+
+
+def test_all_pipelines_of_a_model_share_its_weights(models: Path) -> None:
+    loaded = load(models, "ltx")._loaded
+    assert len({id(pipeline) for pipeline in loaded.pipelines.values()}) == 3
+    assert {id(pipeline.transformer) for pipeline in loaded.pipelines.values()} == {id(loaded.base.transformer)}
+
+
+def test_an_adapter_is_worn_only_when_it_is_asked_for(models: Path, plan: Plan, tmp_path: Path) -> None:
+    maker: Any = load(models)._loaded.base
+    maker.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    maker.save_lora_weights(
+        tmp_path, transformer_lora_layers=get_peft_model_state_dict(maker.transformer), weight_name="ink.safetensors"
+    )
+    (tmp_path / "wan").symlink_to(models / "wan")
+    engine = DiffusersEngine.load(entry("wan", "text", "loras", loras={"ink": "ink.safetensors"}), tmp_path)
+    plain = drawn(load(models), plan)
+    assert np.array_equal(drawn(engine, plan), plain)
+    worn = drawn(engine, replace(plan, loras=(Lora("ink", 1.0),)))
+    assert not np.array_equal(worn, plain)
+    assert not np.array_equal(worn, drawn(engine, replace(plan, loras=(Lora("ink", 0.3),))))
+    assert np.array_equal(drawn(engine, plan), plain), "and taken off again"
