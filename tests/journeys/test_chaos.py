@@ -8,10 +8,11 @@ from tests.chaos import zombies
 from tests.chaos.run import Options, run
 from tests.chaos.summary import summary
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SEED = 1
 
 
-@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_minutes_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     outcome = run(tmp_path, Options(SEED), lambda line: print(line, flush=True))
     print(summary(outcome, f"python3 dev.py chaos --seed {SEED}"))
@@ -21,7 +22,6 @@ def test_two_minutes_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
     assert outcome.quiet_seconds is not None
 
 
-@pytest.mark.slow
 def test_a_publisher_that_comes_back_from_the_dead_is_refused(tmp_path: Path) -> None:
     found = zombies.run(tmp_path, "cli.main")
     assert found.faults() == {}
@@ -29,7 +29,6 @@ def test_a_publisher_that_comes_back_from_the_dead_is_refused(tmp_path: Path) ->
     assert found.zombie_finishes_rejected + found.zombies_stopped >= 1
 
 
-@pytest.mark.slow
 def test_without_the_guard_the_same_shows_in_the_report(tmp_path: Path) -> None:
     found = zombies.run(tmp_path, "tests.chaos.unfenced", settle_seconds=15)
     assert found.faults().get("doubled_outputs") == 1
