@@ -1,4 +1,4 @@
-"""Clients that send so slowly that they would hold their place for ever, at the real server."""
+"""Clients that send or read so slowly that they would hold their place for ever, at the real server."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
+import psutil
 import pytest
 
+from domain.lifecycle import State
 from runtime.settings import Settings, variable_of
+from storage.objects import ObjectStore
+from storage.outputs import Kind
+from tests.api import stages
 from tests.api.conftest import Tenant
 from tests.api.test_serve import PASSED_ON, Server, free_port
+from tests.fixtures.videos import World
 from tests.journeys.system import eventually
 
 PROGRAM = """
 from api import slow
-slow.HEAD_SECONDS = 2.0
+slow.HEAD_SECONDS, slow.TAKING_SECONDS = 2.0, 2.0
 from api.app import serve
 from runtime.settings import load
 serve(load())
@@ -27,7 +34,7 @@ serve(load())
 LIMIT = 1_000_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(settings: Settings) -> Iterator[Server]:
     environment = {
         variable_of(name): str(getattr(settings, name)) for name in (*PASSED_ON, "key_pepper", "webhook_key")
@@ -50,9 +57,26 @@ def answers(server: Server) -> bool:
         return False
 
 
-def connect(server: Server) -> socket.socket:
+def address_of(server: Server) -> tuple[str, int]:
     host, _, port = server.url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return host, int(port)
+
+
+def connect(server: Server, taking: int = 0) -> socket.socket:
+    """A client; `taking` so many bytes before it reads them."""
+    client = socket.socket()
+    if taking:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, taking)
+    client.settimeout(10)
+    client.connect(address_of(server))
+    return client
+
+
+def clients_of(server: Server) -> int:
+    """Open connections of the server, from the kernel; those to its own servers do not count."""
+    _, port = address_of(server)
+    found = psutil.Process(server.process.pid).net_connections("tcp")
+    return sum(each.laddr.port == port and each.status != psutil.CONN_LISTEN for each in found)
 
 
 def test_heads_that_never_end_are_given_up_and_hold_nobody_up(server: Server) -> None:
@@ -124,3 +148,52 @@ def test_bodies_beyond_the_limit_are_refused_before_they_are_read(server: Server
     assert b'"error"' in answer
     assert sent < 10 * LIMIT
     assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+
+
+def download(tenant: Tenant, video: str) -> bytes:
+    lines = (f"GET /v1/videos/{video}/content HTTP/1.1", "host: x", f"authorization: Bearer {tenant.key}")
+    return "\r\n".join((*lines, "connection: close", "", "")).encode()
+
+
+def test_downloads_that_nobody_reads_are_given_up(
+    server: Server, tenant: Tenant, world: World, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(1 << 20) * 24
+    monkeypatch.setitem(stages.FILES, Kind.VIDEO, content)
+    key = {"authorization": f"Bearer {tenant.key}"}
+    with (
+        httpx.Client(base_url=server.url, headers=key, trust_env=False, timeout=30) as client,
+        ExitStack() as silent,
+    ):
+        video = client.post("/v1/videos", json={"prompt": "a ball"}).json()["id"]
+        stages.bring(world, State.COMPLETED, object_store)
+        asked = download(tenant, video)
+        before = clients_of(server)
+        for _ in range(40):  # more than the store has connections
+            silent.enter_context(connect(server, taking=4096)).sendall(asked)
+        begun = time.monotonic()
+        assert client.get("/v1/videos").status_code == 200, "others are answered"
+        eventually(lambda: clients_of(server) <= before, within=40)
+        print(f"40 silent downloads given up after {time.monotonic() - begun:.1f} s")
+        assert client.get(f"/v1/videos/{video}/content").content == content, "the store's connections are free"
+
+
+def test_a_download_that_is_read_slowly_comes_whole(
+    server: Server, tenant: Tenant, world: World, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(1 << 20) * 8
+    monkeypatch.setitem(stages.FILES, Kind.VIDEO, content)
+    key = {"authorization": f"Bearer {tenant.key}"}
+    video = httpx.post(f"{server.url}/v1/videos", json={"prompt": "a ball"}, headers=key, trust_env=False).json()["id"]
+    stages.bring(world, State.COMPLETED, object_store)
+    with connect(server, taking=8192) as slow:
+        slow.sendall(download(tenant, video))
+        taken, begun = bytearray(), time.monotonic()
+        while time.monotonic() - begun < 7:  # three times as long as a client that takes nothing has
+            taken += slow.recv(2048)
+            time.sleep(0.2)
+        slowly = len(taken)
+        while more := slow.recv(1 << 16):
+            taken += more
+    assert taken.endswith(content), f"{len(taken)} bytes"
+    print(f"{slowly} bytes in the first 7 s")
