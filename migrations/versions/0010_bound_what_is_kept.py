@@ -1,4 +1,4 @@
-"""Bound what is kept and what is read: files, batches, endpoints; what administrators look for."""
+"""Bound what is kept: files, batches, endpoints."""
 
 from alembic import op
 
@@ -29,18 +29,9 @@ ALTER TABLE webhook_endpoints FORCE ROW LEVEL SECURITY;
 CREATE INDEX webhook_endpoints_forgotten ON webhook_endpoints (forget_at) WHERE forget_at IS NOT NULL;
 """
 
-FILTERS = """
-CREATE INDEX videos_by_model ON videos (model, id);
-CREATE INDEX videos_by_resolved_model ON videos ((plan ->> 'model'), id);
-CREATE INDEX videos_by_error ON videos (error_code, id) WHERE error_code IS NOT NULL;
-CREATE INDEX audit_log_by_actor ON audit_log (actor, id);
-CREATE INDEX audit_log_by_action ON audit_log (action, id);
-"""
-
 
 def upgrade() -> None:
-    """Bound what is kept and what is read."""
+    """Bound what is kept."""
     op.execute(FILES)
     op.execute(BATCHES)
     op.execute(ENDPOINTS)
-    op.execute(FILTERS)
