@@ -202,11 +202,26 @@ def _check(request: Request, model: Model) -> None:
         if value is not None and value != ():
             check_capability(model, NEEDS[name], name)
     check_capability(model, OPERATION_NEEDS.get(request.operation), "video")
+    if "text" not in model.capabilities and request.operation not in OPERATION_NEEDS:
+        _check_pictures(request, model)
     if str(request.size) not in model.sizes:
         raise unsupported("size", str(request.size), list(model.sizes))
     if request.fps is not None and request.fps not in model.rates:
         raise unsupported("fps", str(request.fps), [str(rate) for rate in model.rates])
     _check_length(request, model)
+
+
+def _check_pictures(request: Request, model: Model) -> None:
+    """A model that does not draw from words alone needs a picture to begin with, and one for every further shot."""
+    opened = request.first_frame is not None or (bool(request.shots) and request.shots[0].reference is not None)
+    if not opened:
+        raise InvalidRequest(
+            f"The model '{model.name}' does not draw from words alone: 'input_reference' is required.",
+            param="input_reference",
+            code="missing_required_parameter",
+        )
+    if any(shot.reference is None for shot in request.shots[1:]):
+        raise InvalidRequest(f"With the model '{model.name}' every shot needs a reference.", param="shots")
 
 
 def _check_length(request: Request, model: Model) -> None:

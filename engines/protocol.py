@@ -5,9 +5,9 @@ Shape suffixes: T frames, H height, W width, C colour channels (RGB).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,16 @@ class Conditions:
     source: Footage | None = None  # what is edited, extended or remixed
     characters: tuple[Footage, ...] = ()
     ticket: str = ""  # this attempt's own name: whoever is asked twice under it draws once
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An engine with more to tell about how it renders than the hash of its weights."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Fit for JSON; kept with the attempt, for operators."""
+        ...
 
 
 class Engine(Protocol):

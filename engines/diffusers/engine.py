@@ -40,6 +40,7 @@ class DiffusersEngine:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
+        self._drawn_last: dict[str, Any] = {}
         if loaded.options.attention or loaded.options.compile or self._lossy:
             tuning.tune(loaded.base, loaded.options, self._prove, loaded.facts, loaded.name)
 
@@ -55,9 +56,10 @@ class DiffusersEngine:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Library, pipeline, device, and the options that are in force or were left out."""
+        """Library, pipeline, device, the options that are in force or were left out, what the last render drew."""
         facts = self._loaded.facts
-        return {**facts.in_force, **({"left_out": dict(facts.left_out)} if facts.left_out else {})}
+        left_out = {"left_out": dict(facts.left_out)} if facts.left_out else {}
+        return {**facts.in_force, **left_out, **self._drawn_last}
 
     def render(self, plan: Plan, conditions: Conditions, on_step: OnStep) -> Iterator[Frames]:
         """Yield chunks of frames_THWC; see `engines.protocol.Engine.render`.
@@ -69,6 +71,7 @@ class DiffusersEngine:
         parts = cut(plan, conditions, loaded.options.window)
         calls_steps = [self._steps(plan, conditions)] * len(parts)
         canvas = Canvas(plan.rendered, Size(*loaded.grid.sides(plan.rendered.width, plan.rendered.height)))
+        self._drawn_last = {"drawn": str(canvas.drawn), "drawn_frames": [], "drawn_steps": calls_steps}
         with ExitStack() as stack:
             stack.callback(self._reset)
             stack.enter_context(loaded.watch.watching(on_step, sum(calls_steps), plan.rendered_frames))
@@ -81,6 +84,7 @@ class DiffusersEngine:
                 call = call_of(
                     loaded, plan, part, canvas, before_HWC=before_HWC, source_THWC=source_THWC, seed=plan.seed + number
                 )
+                self._drawn_last["drawn_frames"].append(call.drawn)
                 for frames_THWC in self._shown(call, part, canvas):
                     chunk_THWC = frames_THWC
                     if source_THWC is not None and conditions.mask_HW is not None:

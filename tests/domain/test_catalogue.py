@@ -190,3 +190,15 @@ def test_a_source_must_be_as_long_as_the_model_can_draw() -> None:
     anew = asked(12 + 4, operation=Operation.REMIX, source_seconds=16.0)
     with pytest.raises(InvalidRequest, match="has 16 seconds; 'kinema-dit' takes '4', '8', and '12'"):
         catalogue.plan(anew, SORA)
+
+
+def test_a_model_that_needs_a_picture_says_so_before_anything_waits() -> None:
+    model = replace(SORA, capabilities=frozenset({"first_frame", "shots"}))
+    with pytest.raises(InvalidRequest) as caught:
+        catalogue.plan(asked(), model)
+    assert (caught.value.param, caught.value.code) == ("input_reference", "missing_required_parameter")
+    catalogue.plan(asked(first_frame="key"), model)
+    shots = (Shot("a ball", 2), Shot("a lake", 2))
+    with pytest.raises(InvalidRequest, match="every shot needs a reference"):
+        catalogue.plan(asked(first_frame="key", shots=shots), model)
+    catalogue.plan(asked(shots=tuple(replace(shot, reference="key") for shot in shots)), model)

@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from domain.errors import NotFound
 from domain.lifecycle import State
@@ -13,7 +14,7 @@ from domain.video import Plan
 from engines.encode import Drafts, encode
 from engines.footage import FootageError
 from engines.images import ImageError
-from engines.protocol import Conditions, Engine, Unrenderable
+from engines.protocol import Conditions, Engine, Telling, Unrenderable
 from storage import outputs
 from storage.outputs import Kind
 from storage.schedule import Lease
@@ -46,7 +47,12 @@ def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Outcom
         if not _upload(process, lease, drafts, pulse):
             return Lost()
         clock.lap("upload")
-    return Done(State.RENDERED, timings={**clock.laps, "checkpoint": engine.checkpoint})
+    return Done(State.RENDERED, timings={**clock.laps, **_facts(engine)})
+
+
+def _facts(engine: Engine) -> dict[str, Any]:
+    told = {"engine": dict(engine.facts)} if isinstance(engine, Telling) else {}
+    return {"checkpoint": engine.checkpoint, **told}
 
 
 def _draw(engine: Engine, plan: Plan, conditions: Conditions, pulse: Pulse, folder: Path) -> Drafts:
