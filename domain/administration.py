@@ -14,7 +14,7 @@ class Permission(StrEnum):
 
     READ = "read"  # tenants, hints of keys, videos, queues, workers, usage, the audit log
     PROMPTS = "prompts"  # what people asked for, beside the rest of a video
-    OPERATE = "operate"  # cancel and retry videos, drain workers
+    OPERATE = "operate"  # cancel and retry videos, drain and resume workers
     MODERATE = "moderate"  # decide about held videos, delete videos
     ADMINISTER = "administer"  # tenants, their keys and quotas, admin keys
 

@@ -108,8 +108,15 @@ def decide_for_any_tenant(
 def drain_for_any_tenant(connection: Connection, actor: Actor, worker_id: str) -> None:
     """Let a worker claim nothing more; it finishes or hands back what it has. Raises NotFound."""
     if not workers.ask_to_drain_for_any_tenant(connection, worker_id):
-        raise NotFound("There is no such worker.", param="worker_id", code="worker_not_found")
+        raise _no_worker()
     audit.record_for_any_tenant(connection, actor, "worker.drained", worker_id)
+
+
+def resume_for_any_tenant(connection: Connection, actor: Actor, worker_id: str) -> None:
+    """Let a drained worker claim again; one that leaves, leaves all the same. Raises NotFound."""
+    if not workers.let_resume_for_any_tenant(connection, worker_id):
+        raise _no_worker()
+    audit.record_for_any_tenant(connection, actor, "worker.resumed", worker_id)
 
 
 def the_video_for_any_tenant(connection: Connection, video_id: UUID, *, lock: bool = False) -> Inspected:
@@ -159,6 +166,10 @@ def _again(found: Inspected, queue_seconds: int, own_id: UUID) -> NewVideo:
 
 def _not_found() -> NotFound:
     return NotFound("There is no such video.", param="video_id", code="video_not_found")
+
+
+def _no_worker() -> NotFound:
+    return NotFound("There is no such worker.", param="worker_id", code="worker_not_found")
 
 
 def _note(

@@ -46,10 +46,12 @@ def beat_for_any_tenant(
     model: str | None = None,
     *,
     first: bool = False,
+    drained: bool = False,
 ) -> bool:
     """Say that the worker lives and what it does. True: somebody asked it to take no more work.
 
-    The first report of a process forgets what was asked of an earlier one of the same name.
+    The first report of a process forgets what was asked of an earlier one of the same name. `drained`: what this one
+    was told before, in case it was silent for so long that its row is gone.
     """
     values = {
         "id": worker.id,
@@ -62,7 +64,8 @@ def beat_for_any_tenant(
         "beat_at": NOW,
     }
     born = {"drain_requested_at": None, "started_at": NOW} if first else {}
-    written = insert(workers).values(values).on_conflict_do_update(index_elements=["id"], set_=values | born)
+    asked = {"drain_requested_at": NOW if drained else None}
+    written = insert(workers).values(values | asked).on_conflict_do_update(index_elements=["id"], set_=values | born)
     return connection.execute(written.returning(workers.c.drain_requested_at)).scalar_one() is not None
 
 
@@ -71,6 +74,12 @@ def ask_to_drain_for_any_tenant(connection: Connection, worker_id: str) -> bool:
     living = sa.update(workers).where(workers.c.id == worker_id, workers.c.beat_at > NOW - ALIVE)
     asked = living.values(drain_requested_at=sa.func.coalesce(workers.c.drain_requested_at, NOW))
     return connection.execute(asked).rowcount == 1
+
+
+def let_resume_for_any_tenant(connection: Connection, worker_id: str) -> bool:
+    """Let a living worker take work again. False if there is none of that name."""
+    living = sa.update(workers).where(workers.c.id == worker_id, workers.c.beat_at > NOW - ALIVE)
+    return connection.execute(living.values(drain_requested_at=None)).rowcount == 1
 
 
 def overstaying_for_any_tenant(connection: Connection, worker_ids: Sequence[str], seconds: float) -> Sequence[str]:

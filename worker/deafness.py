@@ -42,8 +42,8 @@ class Ears:
 
     def _run(self) -> None:
         patience = self._process.settings.deaf_seconds
-        while not self._process.draining.wait(patience / LOOKS):
-            if self._presence.is_busy or not self._misses_something():
+        while not self._process.draining.leaves_within(patience / LOOKS):
+            if self._process.draining.resting or self._presence.is_busy or not self._misses_something():
                 self._missing_since = None
                 continue
             self._missing_since = self._missing_since or time.monotonic()

@@ -97,6 +97,7 @@ class Pulse:
     def _leaves_for(self) -> float:
         """Seconds since the drain was first seen."""
         if not self._process.draining.is_set():
+            self._leaving_since = None  # a worker at rest may be told to go on
             return 0.0
         self._leaving_since = self._leaving_since or time.monotonic()
         return time.monotonic() - self._leaving_since

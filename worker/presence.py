@@ -62,8 +62,13 @@ class Presence:
         state = "draining" if self._process.draining.is_set() else "idle" if video_id is None else "busy"
         with self._process.database.transaction_for_any_tenant() as connection:
             asked_to_drain = workers.beat_for_any_tenant(
-                connection, self._process.worker, state, video_id, first=self._unreported
+                connection,
+                self._process.worker,
+                state,
+                video_id,
+                first=self._unreported,
+                drained=self._process.draining.asked,
             )
         self._unreported = False
-        if asked_to_drain:
-            self._process.draining.set()
+        if self._process.draining.ask(rest=asked_to_drain):
+            self._changed.set()  # say at once what has become of it: hints go to idle workers only

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-import threading
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +22,7 @@ from storage.hints import DELIVER, Bell, Ringer, broker
 from storage.objects import ObjectStore
 from storage.workers import Worker
 from worker import workplace
+from worker.draining import Draining
 from worker.store import open_store
 
 GENERATOR_VERSION = "0.1.0"
@@ -39,7 +39,7 @@ class Process:
     def __init__(self, settings: Settings, queues: tuple[str, ...]) -> None:
         self.settings = settings
         self.worker = Worker(name_of(os.getpid()), queues, socket.gethostname(), os.getpid())
-        self.draining = threading.Event()
+        self.draining = Draining()
         workplace.clear(self._work_dir)
 
     @cached_property

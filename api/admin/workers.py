@@ -65,6 +65,13 @@ class Drain(BaseModel):
     object: Literal["worker.draining"] = "worker.draining"
 
 
+class Resume(BaseModel):
+    """The worker was told."""
+
+    id: str
+    object: Literal["worker.resumed"] = "worker.resumed"
+
+
 @router.get("/workers")
 def list_workers(served: Served, _reader: Reader) -> WorkerList:
     """Living workers and dispatchers."""
@@ -74,10 +81,18 @@ def list_workers(served: Served, _reader: Reader) -> WorkerList:
 
 @router.post("/workers/{worker_id}/drain")
 def drain_worker(served: Served, operator: Operator, worker_id: str) -> Drain:
-    """Let the worker claim nothing more: it finishes or hands back what it has, and waits to be restarted."""
+    """Let the worker claim nothing more: it finishes or hands back what it has, and waits to be resumed."""
     with served.database.transaction_for_any_tenant() as connection:
         interventions.drain_for_any_tenant(connection, operator.actor, worker_id.replace("\0", ""))
     return Drain(id=worker_id)
+
+
+@router.post("/workers/{worker_id}/resume")
+def resume_worker(served: Served, operator: Operator, worker_id: str) -> Resume:
+    """Let a drained worker claim again, from its next report on. One that is leaving, leaves all the same."""
+    with served.database.transaction_for_any_tenant() as connection:
+        interventions.resume_for_any_tenant(connection, operator.actor, worker_id.replace("\0", ""))
+    return Resume(id=worker_id)
 
 
 @router.get("/queues")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 STORAGE = Path(__file__).parents[2] / "storage"
 SCOPED = {"tenant_id", "lease", "delivery", "change", "tenant"}  # a value that carries its tenant counts as one
-UNSCOPED = 76  # raised in the same commit that adds such a function, and only with a reason
+UNSCOPED = 78  # raised in the same commit that adds such a function, and only with a reason
 
 
 def functions() -> dict[str, list[str]]:

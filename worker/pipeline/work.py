@@ -28,6 +28,7 @@ from worker.process import Process
 log = logging.getLogger(__name__)
 
 AWAY_SECONDS = 5.0  # before a video that met a server's absence is tried again
+REST_SECONDS = 0.1  # between two looks of a drained worker whether it may go on
 LOOP_SECONDS = 600  # then the hint is used up and the next one takes over
 
 Work = Callable[[Process, Lease, Video, Pulse], Outcome]
@@ -40,15 +41,33 @@ def work_off(process: Process, presence: Presence, queue: str) -> None:
     """
     turns = sorted(process.worker.queues, key=lambda each: each != queue)
     over_at = time.monotonic() + LOOP_SECONDS
-    while not process.draining.is_set() and time.monotonic() < over_at:
+    while time.monotonic() < over_at:
+        _rest(process, turns, over_at)
+        if process.draining.is_set():
+            break
         lease = claim_in_turn(process, turns)
         if lease is None:
             return
         of_video = {"video": lease.video_id.hex, "tenant": lease.tenant_id.hex, "stage": lease.stage}
         with presence.busy(lease.video_id), bound(**of_video):
             run(process, lease)
-    for each in turns:
-        process.ringer.want(each)
+    _pass_on(process, turns)
+
+
+def _rest(process: Process, turns: list[str], over_at: float) -> None:
+    """While an operator keeps the worker drained it stays at this hint and so takes no other: the next worker does.
+
+    It looks instead of waiting for an event, whose lock the handler of a signal in this thread may ask for.
+    """
+    if process.draining.resting:
+        _pass_on(process, turns)
+    while process.draining.resting and time.monotonic() < over_at:
+        time.sleep(REST_SECONDS)
+
+
+def _pass_on(process: Process, queues: list[str]) -> None:
+    for queue in queues:
+        process.ringer.want(queue)
 
 
 def claim_in_turn(process: Process, turns: list[str]) -> Lease | None:

@@ -186,7 +186,7 @@ def test_what_is_not_there_is_not_found(admin: Admin, method: str, path: str, vi
     assert admin.refused(method, f"/videos/{video_id}{path}", 404, json=body)["code"] == "video_not_found"
 
 
-def test_workers_are_listed_and_drained(admin: Admin, database: Database) -> None:
+def test_workers_are_listed_drained_and_resumed(admin: Admin, viewer: Admin, database: Database) -> None:
     worker = Worker("host:1", ("render.small",), "host", 1)
     with database.transaction_for_any_tenant() as connection:
         assert not workers.beat_for_any_tenant(connection, worker, "idle", first=True)
@@ -196,8 +196,15 @@ def test_workers_are_listed_and_drained(admin: Admin, database: Database) -> Non
     with database.transaction_for_any_tenant() as connection:
         assert workers.beat_for_any_tenant(connection, worker, "idle"), "it hears of it at its next beat"
         assert not workers.beat_for_any_tenant(connection, worker, "idle", first=True), "a new process starts afresh"
-    assert admin.refused("POST", "/workers/nobody/drain", 404)["code"] == "worker_not_found"
-    assert admin("GET", "/audit", params={"target": "host:1"})["data"][0]["action"] == "worker.drained"
+    admin("POST", "/workers/host:1/drain")
+    assert admin("POST", "/workers/host:1/resume") == {"id": "host:1", "object": "worker.resumed"}
+    with database.transaction_for_any_tenant() as connection:
+        assert not workers.beat_for_any_tenant(connection, worker, "draining")
+    for verb in ("drain", "resume"):
+        assert admin.refused("POST", f"/workers/nobody/{verb}", 404)["code"] == "worker_not_found"
+        viewer.refused("POST", f"/workers/host:1/{verb}", 403)
+    noted = [each["action"] for each in admin("GET", "/audit", params={"target": "host:1"})["data"]]
+    assert noted == ["worker.resumed", "worker.drained", "worker.drained"]
 
 
 def test_queues_say_what_waits_and_for_whom(admin: Admin, client: OpenAI, tenant: Tenant, database: Database) -> None:
