@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 SHIM = Path(__file__).with_name("shim.py")
-LOG_LIMIT_BYTES = 16 * 2**20
 
 
 def _nothing() -> None:
@@ -80,10 +79,8 @@ def spawn(program: Program) -> subprocess.Popen[bytes]:
 
 
 def _open_log(path: Path) -> BinaryIO:
-    """Appends; a log that grew over its limit is set aside as NAME.1 first. Only its owner may read it."""
+    """Appends, which is what lets the supervisor empty it meanwhile. Only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-        path.replace(path.with_name(f"{path.name}.1"))
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 

@@ -20,13 +20,15 @@ from subprocess import Popen
 from time import monotonic, sleep
 from types import FrameType
 
-from infra.embedded import leftovers
+from infra.embedded import leftovers, rotation
 from infra.embedded.errors import StackError, explain, explain_os_error, tail
 from infra.embedded.guard import Guard
 from infra.embedded.private import private_directory
 from infra.embedded.process import Program, kill_group, signal_process, spawn
 
 TICK = 0.1
+LOG_SECONDS = 1.0  # between two looks at how long the logs are
+LOG_RETRY_SECONDS = 60.0  # after one that could not be cut
 STEADY_SECONDS = 30.0
 BACK_OFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 STOP_SECONDS = 18.0
@@ -48,6 +50,7 @@ class _Slot:
     log_start: int = 0
     deaths: int = 0
     due: float = 0.0
+    log_due: float = 0.0
 
     @property
     def died(self) -> bool:
@@ -70,6 +73,17 @@ class _Slot:
         self.deaths = 0 if monotonic() - self.started > STEADY_SECONDS else self.deaths
         self.due = monotonic() + BACK_OFF[min(self.deaths, len(BACK_OFF) - 1)]
         self.deaths += 1
+
+    def bound_log(self) -> None:
+        """Keeps the log from growing for ever; a disk that is full must not end the supervision."""
+        if monotonic() < self.log_due:
+            return
+        self.log_due = monotonic() + LOG_SECONDS
+        try:
+            rotation.bound(self.program.log)
+        except OSError as error:
+            self.log_due = monotonic() + LOG_RETRY_SECONDS
+            print(f"{self.program.log} cannot be cut: {error}", file=sys.stderr, flush=True)
 
     def failure(self, data: Path, last: BaseException | None) -> StackError:
         """Why it does not start, from its log or else from the last answer of its probe."""
@@ -127,9 +141,11 @@ class Supervisor:
         self._await_ready(stage)
 
     def run(self) -> None:
-        """Restarts whatever dies until a signal or `ask_to_stop`."""
+        """Restarts whatever dies, and bounds what all write, until a signal or `ask_to_stop`."""
         while not self._end.wait(TICK):
             self.restart_dead()
+            for slot in self._slots():
+                slot.bound_log()
 
     def restart_dead(self) -> None:
         """Starts again what died, each after its back-off."""
