@@ -29,6 +29,9 @@ EXPRESSIBLE = {
             "first_frame",
             "last_frame",
             "keyframes",
+            "video",
+            "extend",
+            "mask",
             "shots",
             "negative_prompt",
             "style",
@@ -38,14 +41,16 @@ EXPRESSIBLE = {
         }
     ),
 }
+_OF_MODEL = {"url", "capabilities"}
 _KINDS = {str: "a text", int: "a number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarEnd:
-    """The `options` of a model whose engine is `upstream`; `url` is its `path`."""
+    """The `options` of a model whose engine is `upstream`; `url` is its `path`, `capabilities` are the model's."""
 
     url: str  # the base URL, which ends in /v1 where the server has it so
+    capabilities: frozenset[str] = frozenset()
     dialect: Dialect
     model: str = ""  # what the far end calls it; empty: it serves only one
     key_env: str = ""  # the environment variable that holds the API key
@@ -69,7 +74,7 @@ def far_end(
 ) -> FarEnd:
     """What a table of models.toml says about its far end. Raises ValueError that names model, key and reason."""
     _check_url(name, url)
-    found = FarEnd(url=url.rstrip("/"), **_typed(name, options))
+    found = FarEnd(url=url.rstrip("/"), capabilities=frozenset(capabilities), **_typed(name, options))
     if found.key_env and found.key_file:
         raise ValueError(f"{name}: give key_env or key_file, not both")
     if found.frames_multiple < 1 or min(found.frames_plus, found.missing_frames) < 0:
@@ -92,7 +97,7 @@ def _check_url(name: str, url: str) -> None:
 
 
 def _typed(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = {each.name: get_type_hints(FarEnd)[each.name] for each in fields(FarEnd) if each.name != "url"}
+    kinds = {each.name: get_type_hints(FarEnd)[each.name] for each in fields(FarEnd) if each.name not in _OF_MODEL}
     if unknown := set(options) - set(kinds):
         raise ValueError(f"{name}: no such option: {', '.join(sorted(unknown))} (known: {', '.join(kinds)})")
     if options.get("dialect") not in set(Dialect):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from domain.upstream import Dialect, FarEnd
-from domain.video import Plan, Size
+from domain.video import Operation, Plan, Size
 from engines.images import encode_png
 from engines.protocol import Conditions
 
@@ -25,6 +25,8 @@ class Wanted:
     fields: dict[str, Any]
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     as_json: bool = False  # the body is one JSON object, not a form
+    path: str = "/videos"
+    clip: IO[bytes] | None = None  # an MP4, sent as `video`
 
     @property
     def form(self) -> dict[str, str]:
@@ -32,8 +34,11 @@ class Wanted:
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.fields.items()}
 
 
-def wanted(plan: Plan, conditions: Conditions, far_end: FarEnd, ticket: str) -> Wanted:
-    """What to ask for. Pictures are brought to the size that is drawn; what the operator adds never wins over ours."""
+def wanted(plan: Plan, conditions: Conditions, far_end: FarEnd, ticket: str, clip: IO[bytes] | None = None) -> Wanted:
+    """What to ask for; `clip` is the plan's source as it is to be sent.
+
+    Pictures are brought to the size that is drawn; what the operator adds never wins over ours.
+    """
     match far_end.dialect:
         case Dialect.OPENAI:
             asked = Wanted(_openai(plan), _reference(plan, conditions))
@@ -42,9 +47,9 @@ def wanted(plan: Plan, conditions: Conditions, far_end: FarEnd, ticket: str) -> 
         case Dialect.SGLANG:
             asked = _sglang(plan, far_end, _reference(plan, conditions))
         case Dialect.KINEMA:
-            asked = Wanted(_kinema(plan, conditions, ticket), _pictures(plan, conditions))
+            asked = _kinema(plan, conditions, far_end, ticket, clip)
     model = {"model": far_end.model} if far_end.model else {}
-    return Wanted({**far_end.fields, **model, **asked.fields}, asked.files, asked.as_json)
+    return replace(asked, fields={**far_end.fields, **model, **asked.fields})
 
 
 def _openai(plan: Plan) -> dict[str, Any]:
@@ -78,8 +83,23 @@ def _sglang(plan: Plan, far_end: FarEnd, files: dict[str, bytes]) -> Wanted:
     return Wanted({**drawing, **size, "extra_body": drawing}, files)
 
 
-def _kinema(plan: Plan, conditions: Conditions, ticket: str) -> dict[str, Any]:
+def _kinema(plan: Plan, conditions: Conditions, far_end: FarEnd, ticket: str, clip: IO[bytes] | None) -> Wanted:
+    """A create, or where there is a clip an edit or an extension, which take their shape from it."""
+    rate: dict[str, Any] = {"fps": plan.rendered_fps} if "fps" in far_end.capabilities else {}
+    if clip is None:
+        path, shape = "/videos", {"size": str(plan.rendered), "seconds": str(plan.seconds), **rate}
+    elif plan.operation is Operation.EXTEND:
+        path, shape = "/videos/extensions", {"seconds": str(plan.seconds)}
+    else:
+        path, shape = "/videos/edits", rate
+    return Wanted(
+        _drawing_of_kinema(plan, conditions, ticket) | shape, _pictures(plan, conditions), path=path, clip=clip
+    )
+
+
+def _drawing_of_kinema(plan: Plan, conditions: Conditions, ticket: str) -> dict[str, Any]:
     optional = {
+        "strength": plan.strength,
         "negative_prompt": plan.negative_prompt,
         "style": plan.style,
         "motion_intensity": plan.motion_intensity,
@@ -88,7 +108,7 @@ def _kinema(plan: Plan, conditions: Conditions, ticket: str) -> dict[str, Any]:
         "loras": [{"name": lora.name, "weight": lora.weight} for lora in plan.loras],
     }
     return {
-        **_openai(plan),
+        "prompt": plan.prompt,
         "steps": plan.steps,
         "guidance": plan.guidance,
         "seed": plan.seed,
@@ -116,9 +136,10 @@ def _reference(plan: Plan, conditions: Conditions) -> dict[str, bytes]:
 
 
 def _pictures(plan: Plan, conditions: Conditions) -> dict[str, bytes]:
-    last_HWC = conditions.last_frame_HWC
+    last_HWC, mask_HW = conditions.last_frame_HWC, conditions.mask_HW
     last = {} if last_HWC is None else {"last_frame": _png(last_HWC, plan.rendered)}
-    return _reference(plan, conditions) | last
+    mask = {} if mask_HW is None else {"mask": _png(np.stack([mask_HW] * 3, axis=2), plan.rendered)}
+    return _reference(plan, conditions) | last | mask
 
 
 def _png(picture_HWC: NDArray[np.uint8], size: Size) -> bytes:

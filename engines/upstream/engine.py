@@ -13,9 +13,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.upstream import FarEnd
+from domain.upstream import Dialect, FarEnd
 from domain.video import Plan
 from engines.protocol import Conditions, OnStep, Step, Unrenderable
+from engines.upstream import clips
 from engines.upstream.dialects import Wanted, wanted
 from engines.upstream.reading import frames
 from engines.upstream.watch import Watch
@@ -66,11 +67,12 @@ class UpstreamEngine:
         """The far end's file for this plan. A far end that forgets the video is asked a second time, and no third."""
         shape = (plan.rendered, plan.rendered_frames, plan.steps)
         watch = Watch(on_step, plan.steps, self._paces.get(shape))
-        with Wire(self._far_end, self._key) as wire:
-            errand = _Errand(wire, watch, file, self._far_end.timeout_seconds)
+        with Wire(self._far_end, self._key) as wire, tempfile.TemporaryFile(dir=self._scratch) as source:
+            clip = source if clips.write(plan, conditions, source, watch.sign) else None
+            errand = _Errand(wire, watch, file, self._far_end)
             for ticket in (conditions.ticket, f"{conditions.ticket}-again" if conditions.ticket else ""):
                 try:
-                    errand.run(wanted(plan, conditions, self._far_end, ticket), ticket)
+                    errand.run(wanted(plan, conditions, self._far_end, ticket, clip), ticket)
                 except Forgotten as error:
                     log.warning("the far end has forgotten a video", extra={"reason": str(error)})
                     continue
@@ -83,12 +85,12 @@ class UpstreamEngine:
 class _Errand:
     """One video at the far end, from the create to its file."""
 
-    def __init__(self, wire: Wire, watch: Watch, file: IO[bytes], timeout_seconds: float) -> None:
+    def __init__(self, wire: Wire, watch: Watch, file: IO[bytes], far_end: FarEnd) -> None:
         self._wire = wire
         self._watch = watch
         self._file = file
-        self._timeout_seconds = timeout_seconds
-        self._give_up_at = time.monotonic() + timeout_seconds
+        self._far_end = far_end
+        self._give_up_at = time.monotonic() + far_end.timeout_seconds
 
     def run(self, asked: Wanted, ticket: str) -> None:
         """Fill the file. Raises FarEndFailed, FarEndAway, Forgotten, Unrenderable, and what watching raises."""
@@ -106,7 +108,7 @@ class _Errand:
             if job.status in ENDS:
                 raise self._end(job)
             if time.monotonic() > self._give_up_at:
-                raise FarEndFailed(f"no result within {self._timeout_seconds:g} s")
+                raise FarEndFailed(f"no result within {self._far_end.timeout_seconds:g} s")
             self._watch.saw(job)
             self._watch.rest(jittered(pause))
             job = self._wire.look(job.id, self._watch.rest)
@@ -116,6 +118,8 @@ class _Errand:
         reason = self._wire.clean(f"the far end says {job.status} {job.code}: {job.message}")
         if job.code in BLOCKED:
             return Unrenderable(reason, "moderation_blocked")
+        if self._far_end.dialect is Dialect.KINEMA:
+            return Unrenderable(reason)  # it has tried several times itself; ours would multiply them
         return FarEndFailed(reason)
 
     def _fetch(self, video_id: str) -> None:

@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
-from domain.video import Plan, Size
+from domain.video import Operation, Plan, Size
 from engines.protocol import Unrenderable
 from engines.upstream.wire import FarEndFailed
 
@@ -52,8 +52,9 @@ def frames(file: IO[bytes], plan: Plan, missing_frames: int) -> Iterator[NDArray
     """Yield chunks of `frames_THWC` (uint8, plan.rendered), plan.rendered_frames in all.
 
     Each is the picture that a player would show at that moment, so another rate changes no speed; another size is
-    scaled. Of too many the first are taken; up to `missing_frames` at the end are the last picture again. Raises
-    Unrenderable where more are missing or a bound is met, FarEndFailed for what cannot be read.
+    scaled. The file of an extension begins with its source, which is left out. Of too many the first are taken; up to
+    `missing_frames` at the end are the last picture again. Raises Unrenderable where more are missing or a bound is
+    met, FarEndFailed for what cannot be read.
     """
     chunk: list[NDArray[np.uint8]] = []
     try:
@@ -74,13 +75,15 @@ def _timed(container: InputContainer, plan: Plan, missing_frames: int) -> Iterat
     found = Found(Size(stream.width, stream.height), _rate(stream))
     _report(found, plan)
     fps, count = plan.rendered_fps, plan.rendered_frames
+    first = round(plan.source_seconds * fps) if plan.operation is Operation.EXTEND else 0
+    count += first
     slack = Fraction(1, 4) / max(Fraction(fps), found.rate)  # coarse time bases round
     shown, second = 0, Fraction(0)
     held: VideoFrame | None = None
-    for second, picture in _pictures(container, stream, most=plan.seconds * MOST_RATE):
+    for second, picture in _pictures(container, stream, most=count * MOST_RATE // fps):
         if held is not None:
             until = min(count, _moments_before(second - slack, fps))
-            yield from _repeated(held, plan.rendered, until - shown)
+            yield from _repeated(held, plan.rendered, until - max(shown, first))
             shown = max(shown, until)
         if shown == count:
             return
@@ -89,8 +92,9 @@ def _timed(container: InputContainer, plan: Plan, missing_frames: int) -> Iterat
         raise FarEndFailed("the far end's file holds no pictures")
     there = min(count, max(shown, _moments_before(second + 1 / found.rate - slack, fps)))
     if count - there > missing_frames:
-        raise Unrenderable(f"the far end drew {there} of {count} frames at {fps} a second")
-    yield from _repeated(held, plan.rendered, count - shown)
+        drawn = f"{max(0, there - first)} of {plan.rendered_frames}"
+        raise Unrenderable(f"the far end drew {drawn} frames at {fps} a second")
+    yield from _repeated(held, plan.rendered, count - max(shown, first))
 
 
 def _moments_before(second: Fraction, fps: int) -> int:

@@ -89,7 +89,9 @@ class Wire:
 
         Raises Unrenderable, FarEndAway, and what `rest` raises.
         """
-        files = {name: (f"{name}.png", png, "image/png") for name, png in wanted.files.items()}
+        files: dict[str, Any] = {name: (f"{name}.png", png, "image/png") for name, png in wanted.files.items()}
+        if wanted.clip is not None:
+            files["video"] = ("video.mp4", wanted.clip, "video/mp4")
         parts: Any = files or None
         if not wanted.as_json and not files:  # httpx makes a form of parts only if there is a file among them
             parts = {name: (None, text) for name, text in wanted.form.items()}
@@ -97,7 +99,7 @@ class Wire:
         if wanted.as_json:
             body = {"json": wanted.fields}
         headers = {"idempotency-key": ticket} if ticket else {}
-        return self._persist(lambda: self._job("POST", "/videos", headers=headers, timeout=PATIENT, **body), rest)
+        return self._persist(lambda: self._job("POST", wanted.path, headers=headers, timeout=PATIENT, **body), rest)
 
     def look(self, video_id: str, rest: Rest) -> Job:
         """How far it is. Raises Forgotten, Unrenderable, FarEndAway, and what `rest` raises."""

@@ -26,6 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -116,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         if reason := self._refusal(asked):
             self.refuse(400, reason)
             return
-        job = Rendering(f"video_{uuid.uuid4().hex}", asked.fields, error=self.server.wrong.error)
+        fields = {**asked.fields, **continued(asked)}
+        job = Rendering(f"video_{uuid.uuid4().hex}", fields, error=self.server.wrong.error)
         self.server.jobs[job.id] = job
         self.server.made.append(job)
         self.answer(200, self._shown(job))
@@ -246,8 +248,6 @@ def draw(fields: dict[str, Any], wrong: Misbehaviour) -> bytes:
 
 def paced(path: Path, fps: int) -> bytes:
     """The clip, whose frames last a second each, at that rate: packets as they are, with other times."""
-    import av  # noqa: PLC0415 - only here
-
     target = path.with_suffix(".paced.mp4")
     with av.open(str(path)) as source, av.open(str(target), "w") as sink:
         stream = sink.add_stream_from_template(source.streams.video[0])
@@ -269,6 +269,17 @@ def shape(fields: dict[str, Any]) -> tuple[Size, int, int]:
     fps = int(known.get("fps", 24))
     seconds = int(known["seconds"]) if "seconds" in known else 0
     return size, int(known.get("num_frames", seconds * fps or 1)), fps
+
+
+def continued(asked: Asked) -> dict[str, Any]:
+    """The shape of an edit or an extension, which is its clip's; that of an extension is longer."""
+    if "video" not in asked.files:
+        return {}
+    with av.open(io.BytesIO(asked.files["video"])) as container:
+        stream = container.streams.video[0]
+        fps, size = int(stream.average_rate), f"{stream.width}x{stream.height}"
+        more = int(asked.fields["seconds"]) * fps if asked.path.endswith("/extensions") else 0
+        return {"size": size, "fps": fps, "num_frames": stream.frames + more}
 
 
 def picture(png: bytes) -> np.ndarray:

@@ -111,6 +111,14 @@ def test_a_render_that_failed_may_be_tried_again(error: dict[str, str]) -> None:
         assert server.jobs == {}
 
 
+def test_a_kinema_has_tried_again_itself() -> None:
+    with far_end("kinema") as server:
+        server.wrong.error = {"code": "render_failed", "message": "The model could not render this video."}
+        with pytest.raises(Unrenderable, match="render_failed") as caught:
+            render(engine(server))
+    assert caught.value.code == "render_failed"
+
+
 def test_a_far_end_that_was_restarted_is_asked_once_more() -> None:
     def restarted(handler: far.Handler) -> None:
         handler.server.forget()
