@@ -36,6 +36,7 @@ class BatchRunner:
         self._served = replace(served, database=self._database)
         self._name = f"{socket.gethostname()}/{os.getpid()}"
         self._stopped = Event()
+        self._owed: Turn | None = None  # one that an outage ended: to be released, since it did not fail
         self._thread = Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
 
@@ -63,18 +64,25 @@ class BatchRunner:
     def take_turn(self) -> bool:
         """One turn at the batch that has waited the longest. False if none is due."""
         with self._database.transaction_for_any_tenant() as connection:
+            if self._owed is not None:
+                batch_runs.release(connection, self._owed.lease, 0.0, self._owed.failures)
             turn = batch_runs.claim_for_any_tenant(connection, self._name, self._served.settings.lease_seconds)
+        self._owed = turn
         if turn is None:
             return False
         with logs.bound(batch_id=f"batch_{turn.batch.id.hex}"):
             with beating(self._database, turn.lease, self._served.settings.lease_seconds):
                 delay, failures = self._work(turn)
+            self._owed = replace(turn, failures=failures)
             with self._database.transaction(turn.lease.tenant_id) as connection:
                 batch_runs.release(connection, turn.lease, delay, failures)
+        self._owed = None
         return True
 
     def _work(self, turn: Turn) -> tuple[float, int]:
         """The seconds until the next look, and how many turns have failed by now."""
+        if turn.lapsed and turn.failures > 1:  # one runner may die of anything; what kills the next one too has to wait
+            return self._failed(turn, turn.failures)
         try:
             return batch_turns.take(self._served, turn), 0
         except Lost:
@@ -93,5 +101,5 @@ class BatchRunner:
         most = MOST_FAILURES if turn.batch.status is Status.VALIDATING else MOST_FAILED_TURNS
         if failures >= most:
             with suppress(Lost, Unavailable):
-                batch_turns.give_up(self._served, turn)
+                batch_turns.give_up(self._served, turn, simply=turn.lapsed and failures >= most + MOST_FAILURES)
         return min(AGAIN_SECONDS * 2 ** min(failures - 1, 10), LONGEST_SECONDS), failures

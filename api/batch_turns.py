@@ -70,14 +70,17 @@ def _begin(worker: Worker) -> float:
     return 0.0
 
 
-def give_up(served: Services, turn: Turn) -> None:
+def give_up(served: Services, turn: Turn, *, simply: bool = False) -> None:
     """End a batch that fails again and again, through no fault of its file that we know of. Raises Lost, Unavailable.
 
-    What is complete is given back, unless it is that which fails.
+    What is complete is given back, unless it is that which fails, or has ended processes: then `simply`.
     """
     worker = Worker(served, turn)
     if turn.batch.status is Status.VALIDATING:
         _fail(worker, _GIVEN_UP)
+        return
+    if simply:
+        _fail(worker, _BROKEN)
         return
     try:
         _stop(worker, "batch_failed")

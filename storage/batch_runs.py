@@ -35,17 +35,22 @@ class BatchLease:
 class Turn:
     """What a claim gives: the batch as it stands, and whether its window is over by the database's clock.
 
-    `failures` of turns came unexpectedly, one after the other, before this one.
+    `failures` of turns came unexpectedly, one after the other, before this one. `lapsed`: the last of them was never
+    released, as when its process died.
     """
 
     lease: BatchLease
     batch: Batch
     over: bool
     failures: int
+    lapsed: bool = False
 
 
 def claim_for_any_tenant(connection: Connection, runner: str, lease_seconds: float) -> Turn | None:
-    """Take the batch that has waited the longest, of the tenant whose last turn is the oldest; None if none is due."""
+    """Take the batch that has waited the longest, of the tenant whose last turn is the oldest; None if none is due.
+
+    A turn before it that was never released is counted as failed.
+    """
     others = batches.alias("others")
     last = (
         sa.select(sa.func.max(others.c.turn_at))
@@ -53,24 +58,37 @@ def claim_for_any_tenant(connection: Connection, runner: str, lease_seconds: flo
         .scalar_subquery()
     )
     due = (
-        sa.select(batches.c.id)
+        sa.select(batches.c.id, batches.c.runner.is_not(None).label("lapsed"))
         .where(sa.text(OPEN_BATCH), batches.c.run_at <= sa.func.statement_timestamp())
         .order_by(last.nulls_first(), batches.c.run_at)
         .limit(1)
         .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        .cte()
     )
     taken = (
         sa.update(batches)
-        .where(batches.c.id == due)
-        .values(fence=batches.c.fence + 1, runner=runner, turn_at=NOW, run_at=NOW + timedelta(seconds=lease_seconds))
-        .returning(*batches_of.COLUMNS, batches.c.fence, batches.c.failures, (batches.c.expires_at < NOW).label("over"))
+        .where(batches.c.id == due.c.id)
+        .values(
+            fence=batches.c.fence + 1,
+            runner=runner,
+            turn_at=NOW,
+            run_at=NOW + timedelta(seconds=lease_seconds),
+            failures=batches.c.failures + sa.cast(due.c.lapsed, sa.Integer),
+        )
+        .returning(
+            *batches_of.COLUMNS,
+            batches.c.fence,
+            batches.c.failures,
+            (batches.c.expires_at < NOW).label("over"),
+            due.c.lapsed,
+        )
     )
     row = connection.execute(taken).mappings().one_or_none()
     if row is None:
         return None
     batch = batches_of.batch(row)
-    return Turn(BatchLease(batch.tenant_id, batch.id, row["fence"]), batch, row["over"], row["failures"])
+    lease = BatchLease(batch.tenant_id, batch.id, row["fence"])
+    return Turn(lease, batch, row["over"], row["failures"], row["lapsed"])
 
 
 def keep(connection: Connection, lease: BatchLease, lease_seconds: float, *statuses: Status) -> bool:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,38 +19,9 @@ from domain.batches import PRIORITY
 from domain.errors import Unavailable
 from domain.ledger import Meter
 from domain.quotas import Period
-from runtime.settings import Settings
 from storage import keys, ledger
 from tests.fixtures.place import ONCE_EACH, Place
-
-ROOT = Path(__file__).parents[2]
-RUNNER = """
-import json, sys, time
-from api.batch_runner import BatchRunner
-from api.metrics import Metrics
-from api.services import Services
-from runtime.settings import Settings
-runner = BatchRunner(Services.open(Settings(**json.loads(sys.stdin.readline())), Metrics()))
-print("up", flush=True)
-time.sleep(300)
-"""
-
-
-@contextmanager
-def process_of(settings: Settings) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs batches, killed at the end of the block."""
-    command = [sys.executable, "-c", RUNNER]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-            process.stdin.write(json.dumps(values) + "\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "up\n"
-            yield process
-        finally:
-            process.kill()
+from tests.fixtures.runners import process_of
 
 
 def test_a_batch_survives_the_death_of_its_runners(place: Place) -> None:
