@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ from domain import ids
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import ACTIVE, Stage, State
 from storage.objects import ObjectStore
+from storage.outages import OUTAGES
 from tests.api.conftest import Tenant
 from tests.api.stages import bring, expire
 from tests.fixtures.videos import World
@@ -105,6 +108,27 @@ def test_a_running_render_learns_that_it_lost_its_video(
     lease = world.must_claim(Stage.RENDER)
     client.videos.delete(video_id)
     assert not world.move(lease, State.RENDERED)
+
+
+def test_a_video_whose_frozen_worker_has_its_row_can_be_cancelled_seconds_later(
+    http: TestClient, world: World, tenant: Tenant, video_in: Callable[..., str]
+) -> None:
+    path = f"/v1/videos/{video_in(State.RENDERING)}/cancel"
+    with suppress(*OUTAGES), world.database.transaction(tenant.id) as frozen:
+        frozen.execute(sa.text("UPDATE videos SET progress = 50 WHERE state = 'rendering'"))
+        begun = time.monotonic()
+        refused = http.post(path)
+        told = time.monotonic() - begun
+        while (answer := http.post(path)).status_code == 503 and time.monotonic() < begun + 30:
+            pass
+        took = time.monotonic() - begun
+    print(f"told after {told:.1f} s to try again, cancelled after {took:.1f} s")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert refused.json()["error"]["type"] == "server_error"
+    assert "x-should-retry" not in refused.headers
+    assert answer.json()["error"]["code"] == "cancelled"
+    assert told < 2.0 + 2.0, "a lock is waited for two seconds"
+    assert took < 5.0 + 3.0, "a silent transaction is ended after five seconds"
 
 
 @pytest.mark.parametrize(("state", "code"), [(State.BLOCKED, "moderation_blocked"), (State.EXPIRED, "queue_timeout")])
