@@ -64,8 +64,8 @@ class Cluster:
     api_key: str
     trust_root: str
 
-    def strike(self, fault: Fault) -> Callable[[], None]:
-        """Break one thing; what is returned mends it."""
+    def strike(self, fault: Fault) -> Callable[[], None] | None:
+        """Break one thing; what is returned mends it. None if it was down already."""
         what, *rest = fault.kind.split()
         if fault.kind == "kill render child":
             return self._kill_child(fault)
@@ -91,34 +91,41 @@ class Cluster:
         pids = self.supervisor.processes().get(SERVERS.get(group, group), [])
         return pids[int(fault.pick * len(pids))] if pids else None
 
-    def _kill(self, group: str, fault: Fault) -> Callable[[], None]:
+    def _signal(self, group: str, fault: Fault, number: signal.Signals) -> int | None:
+        """Who was hit, with its whole group; None if nobody is there."""
         pid = self._pick(group, fault)
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        return _nothing
+        try:
+            if pid is not None:
+                os.killpg(pid, number)
+        except ProcessLookupError:
+            return None
+        return pid
 
-    def _stop(self, group: str, fault: Fault) -> Callable[[], None]:
+    def _kill(self, group: str, fault: Fault) -> Callable[[], None] | None:
+        return None if self._signal(group, fault, signal.SIGKILL) is None else nothing
+
+    def _stop(self, group: str, fault: Fault) -> Callable[[], None] | None:
         """Postgres calls this an immediate shutdown: as after a loss of power, it recovers from its log."""
         pid = self._pick(group, fault)
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
+        try:
+            if pid is not None:
                 os.kill(pid, signal.SIGQUIT)
-        return _nothing
+        except ProcessLookupError:
+            return None
+        return None if pid is None else nothing
 
-    def _kill_child(self, fault: Fault) -> Callable[[], None]:
-        pid = self._pick("render_worker", fault)
+    def _kill_child(self, fault: Fault) -> Callable[[], None] | None:
+        pid, killed = self._pick("render_worker", fault), 0
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(pid).children() if pid is not None else ():
                 child.kill()
-        return _nothing
+                killed += 1
+        return nothing if killed else None
 
-    def _freeze(self, group: str, fault: Fault) -> Callable[[], None]:
-        pid = self._pick(group, fault)
+    def _freeze(self, group: str, fault: Fault) -> Callable[[], None] | None:
+        pid = self._signal(group, fault, signal.SIGSTOP)
         if pid is None:
-            return _nothing
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGSTOP)
+            return None
 
         def thaw() -> None:
             with contextlib.suppress(ProcessLookupError):
@@ -126,13 +133,13 @@ class Cluster:
 
         return thaw
 
-    def _flush(self, _group: str, _fault: Fault) -> Callable[[], None]:
-        with (
-            contextlib.suppress(redis.RedisError),
-            redis.Redis.from_url(self.stack.endpoints.redis_url, socket_timeout=2) as client,
-        ):
-            client.flushall()
-        return _nothing
+    def _flush(self, _group: str, _fault: Fault) -> Callable[[], None] | None:
+        try:
+            with redis.Redis.from_url(self.stack.endpoints.redis_url, socket_timeout=2) as client:
+                client.flushall()
+        except redis.RedisError:
+            return None
+        return nothing
 
     def _misbehave(self, server: str, temper: Temper) -> Callable[[], None]:
         proxy = self.proxies[server]
@@ -209,5 +216,5 @@ def _port(url: str) -> int:
     return port
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What has been killed is started again by the supervisor."""

@@ -33,6 +33,7 @@ class Load:
     slowest: float = 0.0
     tries: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
+    refusal: str | None = None  # an answer that no fault explains: nothing more was asked for
 
     def start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -40,8 +41,11 @@ class Load:
         return thread
 
     def _run(self) -> None:
-        with contextlib.suppress(Stopped):
-            self._ask_for_all()
+        try:
+            with contextlib.suppress(Stopped):
+                self._ask_for_all()
+        except Exception as error:  # noqa: BLE001 - whatever ended the load belongs into the report
+            self.refusal = f"{type(error).__name__}: {error}"
 
     def _ask_for_all(self) -> None:
         draw = random.Random(self.seed)

@@ -17,6 +17,7 @@ class Struck:
     clock: float
     kind: str
     seconds: float
+    hit: bool = True  # False: what it was meant for was down already
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Recovery:
 def recoveries(faults: Iterable[Struck], claims: Sequence[float], ends: Sequence[float]) -> list[Recovery]:
     """One row per kind, by name. `claims` and `ends` are moments in Unix time, in any order."""
     by_kind: dict[str, list[float]] = defaultdict(list)
-    for fault in faults:
+    for fault in (each for each in faults if each.hit):
         by_kind[fault.kind].append(fault.clock)
     return [_recovery(kind, clocks, sorted(claims), sorted(ends)) for kind, clocks in sorted(by_kind.items())]
 

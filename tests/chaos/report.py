@@ -23,9 +23,11 @@ class Report:
     """Counts. All of `faults()` must be 0."""
 
     accepted: int
+    not_accepted: int  # asked for, and nobody took it
     completed: int
     cancelled: int
     failed: int
+    cancelled_unasked: int  # ended as cancelled, and nobody wanted that
     lost: int  # accepted, and not there or not at an end
     doubled_creates: int  # more videos than were asked for
     doubled_outputs: int  # videos with other than one file of each kind, or files of a fence that is not the last
@@ -46,11 +48,21 @@ class Report:
     def faults(self) -> dict[str, int]:
         """What must be 0, by name, where it is not."""
         asked = (
-            "failed lost doubled_creates doubled_outputs doubled_events missing_messages illegal_transitions"
+            "not_accepted failed cancelled_unasked lost doubled_creates doubled_outputs doubled_events"
+            " missing_messages illegal_transitions"
             " unbalanced slots_held orphans wrong_files"
         )
         values = asdict(self)
         return {name: values[name] for name in asked.split() if values[name]}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a client wants to have: so many videos, the ids that it was given, and those of them that it cancelled."""
+
+    videos: int
+    accepted: Sequence[str]
+    cancelled: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class Files:
     swept: int
 
 
-def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], files: Files) -> Report:
+def examine(url: str, asked: Asked, told: Mapping[str, str], files: Files) -> Report:
     """Count everything once the dust has settled. `told` is webhook id -> video id at the receiver."""
     with psycopg.connect(url, connect_timeout=5, options="-c statement_timeout=20s") as connection:
 
@@ -75,12 +87,14 @@ def examine(url: str, accepted: Sequence[str], told: Mapping[str, str], files: F
         heard = Counter(told.values())
         rows = {key for (key,) in connection.execute("SELECT object_key FROM outputs").fetchall()}
         return Report(
-            accepted=len(accepted),
+            accepted=len(asked.accepted),
+            not_accepted=asked.videos - len(set(asked.accepted)),
             completed=sum(state == "completed" for state in states.values()),
             cancelled=sum(state == "cancelled" for state in states.values()),
             failed=sum(state in {"failed", "blocked", "expired"} for state in states.values()),
-            lost=len(set(accepted) - ended),
-            doubled_creates=len(states) - len(set(accepted)),
+            cancelled_unasked=len({video for video in ended if states[video] == "cancelled"} - set(asked.cancelled)),
+            lost=len(set(asked.accepted) - ended),
+            doubled_creates=len(states) - len(set(asked.accepted)),
             doubled_outputs=number(DOUBLED_OUTPUTS),
             doubled_events=sum(count - 1 for count in heard.values()) + number(DOUBLED_MESSAGES),
             missing_messages=len(ended - set(heard)),

@@ -17,12 +17,12 @@ import psycopg
 from infra.embedded.supervisor import Supervisor
 from storage.objects import ObjectStore
 from tests.chaos import report
-from tests.chaos.cluster import Cluster, launch
+from tests.chaos.cluster import Cluster, launch, nothing
 from tests.chaos.faults import Fault, outages, schedule
 from tests.chaos.load import Load
 from tests.chaos.receiver import Receiver, receiving
 from tests.chaos.recovery import Recovery, Struck, recoveries
-from tests.chaos.report import Files, Report
+from tests.chaos.report import Asked, Files, Report
 
 TICK = 0.05
 PROGRESS_SECONDS = 10.0
@@ -60,12 +60,18 @@ class Outcome:
     slowest_create: float
     requests: int
     refused_webhooks: int
+    refusal: str | None  # an answer that no fault explains
     repeated_webhooks: int  # under the same id: at least once is the promise
 
     @property
     def good(self) -> bool:
         """Whether nothing was lost, doubled or left over, in time."""
-        return not self.report.faults() and self.settled_seconds is not None and self.quiet_seconds is not None
+        return (
+            not self.report.faults()
+            and self.refusal is None
+            and self.settled_seconds is not None
+            and self.quiet_seconds is not None
+        )
 
 
 def run(data: Path, options: Options, say: Callable[[str], None] = print) -> Outcome:
@@ -97,7 +103,8 @@ def _break_and_count(
         quiet = settle(cluster, TOLD_SECONDS, lambda: True, (report.UNDELIVERED, report.UNSWEPT))
     finally:
         load.stop.set()
-    found = report.examine(owner_url(cluster), load.accepted, receiver.told, examine_files(cluster))
+    asked = Asked(options.videos, load.accepted, load.cancelled)
+    found = report.examine(owner_url(cluster), asked, receiver.told, examine_files(cluster))
     claims, ends = moments(cluster)
     return Outcome(
         options.seed,
@@ -109,6 +116,7 @@ def _break_and_count(
         load.slowest,
         load.tries,
         receiver.refused,
+        load.refusal,
         receiver.repeated,
     )
 
@@ -163,8 +171,9 @@ def break_things(cluster: Cluster, options: Options, load: Load, say: Callable[[
             while waiting and waiting[0].at <= now:
                 fault = waiting.pop(0)
                 say(f"{now:6.1f} s  {fault}")
-                struck.append(Struck(round(now, 1), time.time(), fault.kind, round(fault.seconds, 1)))
-                mends.append((now + fault.seconds, cluster.strike(fault)))
+                clock, mend = time.time(), cluster.strike(fault)
+                struck.append(Struck(round(now, 1), clock, fault.kind, round(fault.seconds, 1), hit=mend is not None))
+                mends.append((now + fault.seconds, mend or nothing))
             for due in [each for each in mends if each[0] <= now]:
                 due[1]()
                 mends.remove(due)

@@ -6,8 +6,10 @@ from tests.chaos.recovery import Recovery
 from tests.chaos.run import TOLD_SECONDS, Outcome
 
 MUST_BE_ZERO = {
+    "not accepted": "asked for, and nobody took it",
     "lost": "accepted, and no end was reached",
     "failed": "ended other than asked for",
+    "cancelled unasked": "ended as cancelled, and nobody wanted that",
     "doubled creates": "more videos than were asked for",
     "doubled outputs": "other than one result of each kind, of the last attempt",
     "doubled events": "more than one message of a video's end",
@@ -37,7 +39,7 @@ def summary(outcome: Outcome, again: str) -> str:
     return "\n".join(
         [
             "",
-            f"faults: {len(outcome.faults)}, and how long until work went on (seconds)",
+            f"faults: {_struck(outcome)}, and how long until work went on (seconds)",
             f"  {'fault':<24}{'times':>6}  {'next claim':^15}  {'next completed':^15}",
             f"  {'':<24}{'':>6}  {'p50':>6}{'max':>9}  {'p50':>6}{'max':>9}",
             *(_row(each) for each in outcome.recoveries),
@@ -66,6 +68,11 @@ def summary(outcome: Outcome, again: str) -> str:
     )
 
 
+def _struck(outcome: Outcome) -> str:
+    missed = sum(not each.hit for each in outcome.faults)
+    return f"{len(outcome.faults) - missed}" + (f" (and {missed} that met what was down already)" if missed else "")
+
+
 def _row(each: Recovery) -> str:
     figures = (each.claim_p50, each.claim_max, each.done_p50, each.done_max)
     claim, claims, done, ends = ("-" if figure is None else f"{figure:.1f}" for figure in figures)
@@ -80,4 +87,5 @@ def _broken(outcome: Outcome) -> str:
     wrong = [f"{name.replace('_', ' ')} {value}" for name, value in outcome.report.faults().items()]
     late = ["not settled in time"] if outcome.settled_seconds is None else []
     loud = ["not all told and swept"] if outcome.quiet_seconds is None else []
-    return ", ".join([*wrong, *late, *loud])
+    refused = [] if outcome.refusal is None else [f"an answer that no fault explains ({outcome.refusal})"]
+    return ", ".join([*refused, *wrong, *late, *loud])

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from domain.lifecycle import State
 from tests.chaos.cluster import STRIKES, TEMPERS
 from tests.chaos.faults import KINDS, outages, schedule
+from tests.chaos.load import Load
 from tests.chaos.proxy import CALM, FaultProxy, Temper
 from tests.chaos.receiver import DOWN_SECONDS, Receiver
 from tests.chaos.recovery import Struck, recoveries
-from tests.chaos.report import illegal
+from tests.chaos.report import Report, illegal
+from tests.chaos.run import Outcome
+from tests.chaos.summary import summary
 from tests.fixtures.videos import World
 
 
@@ -55,6 +59,43 @@ def test_a_receiver_that_flaps_takes_a_message_the_second_time() -> None:
     assert receiver.take("evt", b'{"data": {"id": "video_1"}}') == 200
     assert receiver.take("evt", b'{"data": {"id": "video_1"}}') == 200
     assert (receiver.refused, receiver.repeated, receiver.told) == (1, 1, {"evt": "video_1"})
+
+
+class Unfriendly(BaseHTTPRequestHandler):
+    """Knows nobody."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def test_a_load_that_is_refused_says_so_and_is_no_success() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Unfriendly)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    load = Load((url, url), "key", seed=1, videos=3, seconds=0.1)
+    load.start().join(10)
+    server.shutdown()
+    server.server_close()
+    assert load.refusal is not None
+    assert not outcome(refusal=load.refusal).good
+
+
+def outcome(refusal: str | None = None, **counts: int) -> Outcome:
+    found = Report(**{**dict.fromkeys(Report.__dataclass_fields__, 0), **counts})
+    return Outcome(1, found, (), (), 1.0, 1.0, 0.1, 1, 0, refusal, 0)
+
+
+def test_a_run_is_good_only_if_all_that_was_asked_for_came_to_the_end_asked_for() -> None:
+    assert outcome(completed=3).good
+    assert not outcome(not_accepted=1).good
+    assert not outcome(cancelled_unasked=1).good
+    assert "BROKEN: not accepted 1" in summary(outcome(not_accepted=1), "again")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.chaos.faults import LEASE_SECONDS
 from tests.chaos.load import ASKED
 from tests.chaos.proxy import CALM, Temper
 from tests.chaos.receiver import receiving
-from tests.chaos.report import Report
+from tests.chaos.report import Asked, Report
 from tests.chaos.run import await_api, examine_files, owner_url, settle, subscribe
 
 SLOW = Temper(delay_seconds=0.4)  # each way: a publisher asks the store a dozen times
@@ -53,7 +53,7 @@ def run(data: Path, module: str, settle_seconds: float = 30.0) -> Report:
             video_id = _ask_for_one(cluster)
             _haunt(cluster, video_id)
             settle(cluster, settle_seconds, lambda: True, (report.UNSETTLED, report.UNDELIVERED, report.UNSWEPT))
-            return report.examine(owner_url(cluster), [video_id], receiver.told, examine_files(cluster))
+            return report.examine(owner_url(cluster), Asked(1, [video_id]), receiver.told, examine_files(cluster))
         finally:
             supervisor.kill()
 

@@ -14,10 +14,12 @@ SEED = 1
 
 @pytest.mark.timeout(600)
 def test_two_minutes_of_faults_lose_and_double_nothing(tmp_path: Path) -> None:
-    outcome = run(tmp_path, Options(SEED), lambda line: print(line, flush=True))
+    options = Options(SEED, settle_seconds=180)  # 60 on a machine of one's own; it is printed
+    outcome = run(tmp_path, options, lambda line: print(line, flush=True))
     print(summary(outcome, f"python3 dev.py chaos --seed {SEED}"))
     assert outcome.report.faults() == {}
-    assert outcome.report.accepted == 120
+    assert outcome.refusal is None
+    assert outcome.report.completed >= 100
     assert outcome.settled_seconds is not None
     assert outcome.quiet_seconds is not None
 
