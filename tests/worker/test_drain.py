@@ -18,7 +18,6 @@ from tests.fixtures.workers import WorkerProcess, dispatching, eventually, rows,
 pytestmark = pytest.mark.timeout(400)
 
 GRACE = 5.0
-SLOTS = 5
 LONG, SHORT = 10_000, 12  # steps: the one cannot end within the grace, the other may
 AT_WORK = "SELECT worker FROM attempts WHERE stage = 'render' AND ended_at IS NULL"
 RUNNING = "SELECT running FROM tenant_sched WHERE queue LIKE 'render%'"
@@ -29,24 +28,24 @@ def slots_of(world: World) -> set[str]:
     return {row.worker for row in rows(world.database, AT_WORK)}
 
 
-@pytest.mark.parametrize("stops", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("stops", "slots"), [(1, 2), pytest.param(10, 5, marks=pytest.mark.slow)])
 def test_sigterm_hands_back_or_finishes_within_its_grace_and_another_worker_goes_on(
-    world: World, settings: Settings, tmp_path: Path, stops: int
+    world: World, settings: Settings, tmp_path: Path, stops: int, slots: int
 ) -> None:
     quick = replace(settings, testcard_step_seconds=0.2, grace_seconds=GRACE, hint_seconds=0.2, lease_seconds=30.0)
-    tenant = world.tenant(render_cap=2 * SLOTS)
-    endless = [world.queued(tenant, steps=LONG, priority=1) for _ in range(SLOTS - 1)]
+    tenant = world.tenant(render_cap=2 * slots)
+    endless = [world.queued(tenant, steps=LONG, priority=1) for _ in range(slots - 1)]
     took: list[float] = []
     takeovers: list[float] = []
     before: set[str] = set()
     with ExitStack() as running, dispatching(quick):
-        now = running.enter_context(worker(quick, QUEUES[Stage.RENDER], tmp_path, SLOTS))
+        now = running.enter_context(worker(quick, QUEUES[Stage.RENDER], tmp_path, slots))
         for _ in range(stops):
             short = world.queued(tenant, steps=SHORT)
-            at_work_beside(world, before, SLOTS, now)
+            at_work_beside(world, before, slots, now)
             before |= slots_of(world)
-            following = running.enter_context(worker(quick, QUEUES[Stage.RENDER], tmp_path, SLOTS))
-            eventually(lambda: living(world) >= 2 * SLOTS, 90, following.log)
+            following = running.enter_context(worker(quick, QUEUES[Stage.RENDER], tmp_path, slots))
+            eventually(lambda: living(world) >= 2 * slots, 90, following.log)
             begun = time.monotonic()
             now.process.send_signal(signal.SIGTERM)
             eventually(lambda: draining(world), GRACE)
@@ -58,14 +57,14 @@ def test_sigterm_hands_back_or_finishes_within_its_grace_and_another_worker_goes
             now = following
         (running_now,) = [row.running for row in rows(world.database, RUNNING)]
         assert running_now == len(rows(world.database, AT_WORK)), "every slot was given back"
-    print(f"{stops * SLOTS} videos in hand at {stops} SIGTERMs: gone after {min(took):.1f} to {max(took):.1f} s,")
+    print(f"{stops * slots} videos in hand at {stops} SIGTERMs: gone after {min(took):.1f} to {max(took):.1f} s,")
     print(f"grace {GRACE} s; the last of them at work elsewhere after at most {max(takeovers):.1f} s")
     assert max(took) <= GRACE + 5.0
     outcomes = "SELECT outcome, count(*) FROM attempts WHERE stage = 'render' AND ended_at IS NOT NULL GROUP BY outcome"
     counts = {row.outcome: row.count for row in rows(world.database, outcomes)}
     print(counts)
     assert set(counts) <= {"released", "done"}
-    assert counts["released"] >= stops * (SLOTS - 1)
+    assert counts["released"] >= stops * (slots - 1)
     assert rows(world.database, "SELECT 1 FROM videos WHERE crashes > 0 OR failures > 0") == []
 
 
