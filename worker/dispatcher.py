@@ -32,7 +32,7 @@ from storage import (
 )
 from storage.database import Database
 from storage.hints import DELIVER, Bell, broker
-from storage.outages import OUTAGES, is_away
+from storage.outages import OUTAGES, is_away, may_hinder_renewals
 from storage.workers import Worker
 from worker.store import open_store
 
@@ -53,6 +53,7 @@ class _Duty:
     every: float
     perform: Callable[[], bool | None]  # True: there is more of it, so it is due again at once
     due_at: float = 0.0
+    like_renewing: bool = False  # it writes as a worker does that renews its lease: what stops one stops the other
 
 
 class Dispatcher:
@@ -68,9 +69,10 @@ class Dispatcher:
         # There may have been an outage that only an earlier dispatcher saw. A lease that is shorter says itself that
         # nobody needs so long to renew.
         self._no_reaping_before = time.monotonic() + min(AFTER_OUTAGE_SECONDS, settings.lease_seconds)
+        self._was_away = False  # until a beat is written again
         self._duties = [
-            _Duty(settings.beat_seconds, self.beat),
-            _Duty(settings.reap_seconds, self.reap),
+            _Duty(settings.beat_seconds, self.beat, like_renewing=True),
+            _Duty(settings.reap_seconds, self.reap, like_renewing=True),
             _Duty(settings.hint_seconds, self.wake_deliveries),
             _Duty(settings.hint_seconds, self.top_up_hints),
             _Duty(settings.snapshot_seconds, self.take_snapshots),
@@ -92,7 +94,7 @@ class Dispatcher:
 
     def reap(self) -> None:
         """Take back the leases that ran out, and ring for their queues."""
-        if time.monotonic() < self._no_reaping_before:
+        if self._was_away or time.monotonic() < self._no_reaping_before:
             return
         with self._database.transaction_for_any_tenant() as connection:
             reaped = leases.reap_for_any_tenant(connection, BATCH)
@@ -172,6 +174,9 @@ class Dispatcher:
         """Say that a dispatcher lives here."""
         with self._database.transaction_for_any_tenant() as connection:
             workers.beat_for_any_tenant(connection, self._self, "idle")
+        if self._was_away:
+            self._was_away = False
+            self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
 
     def _wanted_hints(self) -> dict[str, int]:
         wanted: dict[str, int] = {}
@@ -188,8 +193,8 @@ class Dispatcher:
         try:
             more = duty.perform()
         except OUTAGES as error:
-            if is_away(error):
-                self._no_reaping_before = time.monotonic() + AFTER_OUTAGE_SECONDS
+            if is_away(error) or (duty.like_renewing and may_hinder_renewals(error)):
+                self._was_away = True
             log.warning("a duty must wait", extra={"duty": duty.perform.__name__, "error": type(error).__name__})
         except Unavailable as error:
             log.warning(error.message)

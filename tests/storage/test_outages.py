@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.database import Database
-from storage.outages import OUTAGES, is_away
+from storage.outages import OUTAGES, is_away, may_hinder_renewals
 from tests.fixtures.videos import World
 
 
@@ -28,6 +28,13 @@ def test_a_server_that_only_reads_is_an_outage(world: World) -> None:
 
 def test_a_slow_statement_is_no_reason_to_stop_reaping(world: World) -> None:
     assert not is_away(failing(world, "SET LOCAL statement_timeout = '50ms'", "SELECT pg_sleep(2)"))
+
+
+@pytest.mark.parametrize(("state", "hinders"), [("53100", True), ("57014", True), ("58030", True), ("40P01", False)])
+def test_what_stops_one_write_may_stop_all_but_a_deadlock(world: World, state: str, *, hinders: bool) -> None:
+    error = failing(world, f"DO $$ BEGIN RAISE 'no' USING ERRCODE = '{state}'; END $$")
+    assert not is_away(error)
+    assert may_hinder_renewals(error) is hinders
 
 
 def test_a_server_that_nobody_reaches_is_an_outage() -> None:

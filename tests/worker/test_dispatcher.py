@@ -21,6 +21,7 @@ from storage.tables import idempotency_keys, objects, submissions, webhook_messa
 from storage.tables import videos as table
 from storage.tables import workers as worker_rows
 from tests.fixtures.videos import QUEUES, World
+from tests.fixtures.workers import dispatching, eventually
 from worker.dispatcher import Dispatcher
 
 RENDER = QUEUES[Stage.RENDER]
@@ -64,6 +65,38 @@ def test_no_lease_is_reaped_right_after_the_database_was_away(dispatcher: Dispat
     dispatcher._no_reaping_before = time.monotonic() + 60
     dispatcher.reap()
     assert world.state(tenant, video_id) is State.RENDERING
+
+
+REFUSING = (
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = '{}'; END $$",
+    "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON workers EXECUTE FUNCTION refuse()",
+)
+
+
+@pytest.mark.parametrize("state", ["53100", "57014"], ids=["disk full", "statement time-out"])
+def test_no_lease_is_reaped_right_after_nobody_could_write(
+    settings: Settings, world: World, owner_url: str, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A disk that stalls or is full answers reads, and says "no" instead of nothing: no worker could renew."""
+    monkeypatch.setattr("worker.dispatcher.AFTER_OUTAGE_SECONDS", 1.0)
+    tenant = world.tenant()
+    video_id = world.queued(tenant)
+    owner = sa.create_engine(owner_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    quick = replace(settings, reap_seconds=0.05, lease_seconds=0.4, beat_seconds=0.2, hint_seconds=0.05)
+    with owner.connect() as connection:
+        for statement in REFUSING:
+            connection.exec_driver_sql(statement.format(state))
+        with dispatching(quick):
+            time.sleep(0.6)  # its first seconds, in which it reaps nothing, are over
+            lease = world.must_claim(Stage.RENDER, lease_seconds=0.01)
+            time.sleep(0.3)
+            assert world.state(tenant, video_id) is State.RENDERING, "nobody reaps while nobody can write"
+            connection.exec_driver_sql("DROP TRIGGER refuse ON workers")
+            time.sleep(0.5)
+            with world.database.transaction(tenant) as renewing:
+                assert leases.renew(renewing, lease, 0.01, 1, None), "it had time to renew"
+            eventually(lambda: world.state(tenant, video_id) is State.QUEUED, 10)
+    owner.dispose()
 
 
 def test_a_dispatcher_that_starts_reaps_nothing_before_workers_could_renew(settings: Settings, world: World) -> None:
