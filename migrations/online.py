@@ -10,7 +10,7 @@ from alembic import op
 
 from storage.database import SERVICE_ROLE
 
-BATCH = 1_000
+PAGES = 64  # half a megabyte, some hundred rows
 
 
 def create_index(name: str, definition: str) -> None:
@@ -46,23 +46,33 @@ def add_check(table: str, name: str, condition: str) -> None:
         op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
-def backfill(table: str, assignment: str, missing: str, batch: int = BATCH) -> int:
-    """UPDATE `table` SET `assignment` WHERE `missing`, `batch` rows at a time. How many rows there were.
+def backfill(table: str, assignment: str, missing: str, pages: int = PAGES) -> int:
+    """UPDATE `table` SET `assignment` WHERE `missing`, so many pages of the table at a time. How many rows there were.
 
-    `missing` must no longer hold for a row that was updated. Each batch is a transaction of its own; rows that
-    somebody holds are left for a later one. Commits what the migration did before it.
+    `missing` must no longer hold for a row that was updated. Each step is a transaction of its own; rows that somebody
+    holds are left for another round. Commits what the migration did before it.
     """
-    some = f"SELECT ctid FROM {table} WHERE {missing} LIMIT {batch} FOR UPDATE SKIP LOCKED"  # noqa: S608 - the migration's own words
-    update = f"UPDATE {table} SET {assignment} WHERE ctid = ANY(ARRAY({some}))"  # noqa: S608 - as above
-    left = f"SELECT 1 FROM {table} WHERE {missing} LIMIT 1"  # noqa: S608 - as above
+    left = f"SELECT 1 FROM {table} WHERE {missing} LIMIT 1"  # noqa: S608 - the migration's own words
     written = 0
     with op.get_context().autocommit_block():
         connection = op.get_bind()
         connection.execute(sa.text(f"SET ROLE {SERVICE_ROLE}"))  # the owner sees no tenant's rows
-        while (rows := connection.execute(sa.text(update)).rowcount) or connection.scalar(sa.text(left)) is not None:
-            written += rows
-            connection.execute(sa.text("SELECT pg_sleep(0.01)"))  # others' turn
+        while connection.scalar(sa.text(left)) is not None:
+            written += _round(connection, table, assignment, missing, pages)
         connection.execute(sa.text("RESET ROLE"))
+    return written
+
+
+def _round(connection: sa.Connection, table: str, assignment: str, missing: str, pages: int) -> int:
+    """Once through the table as it is now: rows that are written meanwhile are new, or come to lie behind its end."""
+    size = sa.text("SELECT pg_relation_size(CAST(:table AS regclass)) / current_setting('block_size')::int")
+    here = f"ctid >= CAST(:first AS tid) AND ctid < CAST(:last AS tid) AND ({missing})"
+    some = f"SELECT ctid FROM {table} WHERE {here} FOR UPDATE SKIP LOCKED"  # noqa: S608 - the migration's own words
+    update = sa.text(f"UPDATE {table} SET {assignment} WHERE ctid = ANY(ARRAY({some}))")  # noqa: S608 - as above
+    written = 0
+    for page in range(0, (connection.scalar(size, {"table": table}) or 0) + 1, pages):
+        written += connection.execute(update, {"first": f"({page},0)", "last": f"({page + pages},0)"}).rowcount
+        connection.execute(sa.text("SELECT pg_sleep(0.01)"))  # others' turn
     return written
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -33,6 +34,16 @@ def test_bootstrap_and_upgrade_may_run_again(owner_url: str) -> None:
 def test_no_revision_goes_backward(owner_url: str) -> None:
     scripts = ScriptDirectory.from_config(migrations.config(owner_url)).walk_revisions()
     assert all(not hasattr(script.module, "downgrade") for script in scripts)
+
+
+def test_what_stands_beside_online_changes_bears_repetition(owner_url: str) -> None:
+    scripts = ScriptDirectory.from_config(migrations.config(owner_url)).walk_revisions()
+    texts = [Path(script.path).read_text() for script in scripts]
+    beside = [text for text in texts if "online." in text]
+    assert beside
+    for text in beside:
+        statements = re.findall(r"(?:CREATE|ALTER|DROP|UPDATE|INSERT|DELETE)\b[^;]*", text)
+        assert all(re.search(r"IF (NOT )?EXISTS|OR REPLACE", statement) for statement in statements), text
 
 
 def test_the_trigger_knows_exactly_the_moves_of_the_domain(owner_url: str) -> None:

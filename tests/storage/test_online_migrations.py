@@ -33,7 +33,7 @@ revision, down_revision = "t1", "{head}"
 
 
 def upgrade():
-    op.execute("ALTER TABLE videos ADD COLUMN shelf TEXT")
+    op.execute("ALTER TABLE videos ADD COLUMN IF NOT EXISTS shelf TEXT")
     online.create_index("videos_by_shelf", "ON videos (shelf) WHERE shelf IS NOT NULL")
     online.add_check("videos", "videos_shelf", "shelf <> ''")
 """
@@ -55,7 +55,7 @@ revision, down_revision = "t3", "t2"
 
 def upgrade():
     online.drop_index("videos_by_shelf")
-    op.execute("ALTER TABLE videos DROP COLUMN shelf")
+    op.execute("ALTER TABLE videos DROP COLUMN IF EXISTS shelf")
 """
 
 
@@ -189,7 +189,7 @@ def test_a_half_built_index_is_built_anew(owner: sa.Engine, owner_url: str, chai
     world.create(tenant)
     world.create(tenant)
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("ALTER TABLE videos ADD COLUMN shelf TEXT DEFAULT 'same'"))
+        connection.execute(sa.text("ALTER TABLE videos ADD COLUMN IF NOT EXISTS shelf TEXT DEFAULT 'same'"))
         with pytest.raises(sa.exc.IntegrityError):
             connection.execute(sa.text("CREATE UNIQUE INDEX CONCURRENTLY videos_by_shelf ON videos (shelf)"))
         connection.execute(sa.text("ALTER TABLE videos RENAME COLUMN shelf TO shelf_before"))
