@@ -65,18 +65,28 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _mend(database: Database, store: ObjectStore, unknown: Unknown, broken: Sequence[Broken]) -> None:
-    for start in range(0, len(unknown.keys), DELETED_AT_ONCE):
-        store.delete(unknown.keys[start : start + DELETED_AT_ONCE])
+    deleted = sum(
+        _delete(database, store, unknown.keys[start : start + DELETED_AT_ONCE])
+        for start in range(0, len(unknown.keys), DELETED_AT_ONCE)
+    )
     marked = 0
     for each in broken:
         if each.kept.what == "video":
             with database.transaction(each.kept.tenant_id) as connection:
                 marked += reconciliation.mark(connection, each.kept.tenant_id, each.kept.id, lost=each.lost)
     with database.transaction_for_any_tenant() as connection:
-        done = {"deleted": len(unknown.keys), "marked": marked}
+        done = {"deleted": deleted, "marked": marked}
         audit.record_for_any_tenant(
             connection, Actor(f"cli:{getpass.getuser()}"), "objects.reconciled", store.bucket, after=done
         )
+
+
+def _delete(database: Database, store: ObjectStore, keys: Sequence[str]) -> int:
+    """Those that are unknown still: the look at everything took long, and what was a stray may have an owner by now."""
+    with database.transaction_for_any_tenant() as connection:
+        still = reconciliation.unknown_among_for_any_tenant(connection, keys)
+    store.delete(still)
+    return len(still)
 
 
 def _strays(unknown: Unknown) -> list[dict[str, str]]:

@@ -1,7 +1,8 @@
 """Rows against objects, as after a restore: what the store has and nobody knows, what rows name and is gone.
 
 The only place that lists the bucket. It may run while the service works: a key is written down before its bytes are
-put, so whoever lists first and looks for rows afterwards takes no new object for an unknown one.
+put, so whoever lists first and looks for rows afterwards takes no new object for an unknown one. That holds as long as
+no key is given out twice, also after the database went back in time: RAISE_FENCES sees to it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import State
 from storage.database import Database
 from storage.objects import ObjectStore
-from storage.tables import characters, files, objects, outputs, videos
+from storage.tables import LIVING, characters, files, objects, outputs, videos
 
 PREFIXES = ("drafts/", "outputs/", "inputs/", "files/", "characters/")  # everything that Kinema puts
 LOST = "content_lost"
 PAGE = 500
 ASKED_AT_ONCE = 8
+# For a database that was just put back, in one transaction. Keys carry fences; the time makes each restore differ.
+RAISE_FENCES = (
+    "UPDATE attempts SET fence = fence + (1000 * extract(epoch FROM now()))::bigint WHERE ended_at IS NULL",
+    f"UPDATE videos SET fence = fence + (1000 * extract(epoch FROM now()))::bigint WHERE {LIVING}",  # noqa: S608 - our own text
+)
 What = Literal["video", "file", "character"]
 
 

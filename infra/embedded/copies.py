@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from domain.errors import NotFound
 from infra.embedded.errors import StackError
-from infra.embedded.postgres import DATABASE
 from infra.embedded.private import private_directory, read_json, write_private_json
 from infra.embedded.process import inherited_environment
 from infra.embedded.programs import postgres_binaries
 from infra.embedded.stack import Endpoints
 from storage.objects import ObjectStore
+from storage.reconciliation import RAISE_FENCES
 
 DUMP, OBJECTS, SECRETS, MANIFEST = "database.dump", "objects", "secrets", "manifest.json"
-RESTORING = f"{DATABASE}_restoring"
 # Of the servers, not of the data: a directory that has its own keeps them.
 OF_SERVERS = ("postgres_owner", "postgres_app", "valkey", "s3_access_key", "s3_secret_key", "s3_kek")
 CONTENT_TYPES = {
@@ -42,7 +42,7 @@ def make(data: Path, at: Endpoints, target: Path, *, with_objects: bool) -> int:
         raise StackError(f"{target} is there already: name a new folder for each backup.")
     draft = private_directory(target.with_name(f".{target.name}.{os.getpid()}"))
     try:
-        _run("pg_dump", at, DATABASE, ("--format=custom", f"--file={draft / DUMP}"))
+        _run("pg_dump", at, _database(at), ("--format=custom", f"--file={draft / DUMP}"))
         shutil.copytree(data / SECRETS, draft / SECRETS)  # keeps 0600
         count = _copy_objects(at, draft / OBJECTS) if with_objects else 0
         facts = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "with_objects": with_objects}
@@ -71,12 +71,23 @@ def restore_secrets(source: Path, data: Path) -> None:
 
 def restore_database(source: Path, at: Endpoints) -> None:
     """Put the copy in the place of the database, which stays as it is until the copy is whole. Raises StackError."""
+    name = _database(at)
+    draft = f"{name}_restoring"
+    current, new = Identifier(name), Identifier(draft)
     with _administrator(at) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {RESTORING} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {RESTORING} TEMPLATE template0 STRATEGY wal_log")
-        _run("pg_restore", at, RESTORING, ("--exit-on-error", "--single-transaction", str(source / DUMP)))
-        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        connection.execute(f"ALTER DATABASE {RESTORING} RENAME TO {DATABASE}")
+        connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(new))
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY wal_log").format(new))
+        _run("pg_restore", at, draft, ("--exit-on-error", "--single-transaction", str(source / DUMP)))
+        _raise_fences(at, draft)
+        connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(current))
+        connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(new, current))
+
+
+def _raise_fences(at: Endpoints, database: str) -> None:
+    """What the later time wrote under its fences is in the store still: none of them is given out again."""
+    with psycopg.connect(_address(at, database)) as connection:
+        for statement in RAISE_FENCES:
+            connection.execute(statement.encode())
 
 
 def restore_objects(source: Path, at: Endpoints) -> int:
@@ -110,7 +121,7 @@ def _keys(at: Endpoints) -> Iterator[str]:
     after = ""
     query = "SELECT key FROM objects WHERE doomed_at IS NULL AND key > %s ORDER BY key LIMIT 1000"
     while True:
-        with psycopg.connect(_address(at, DATABASE)) as connection:
+        with psycopg.connect(_address(at, _database(at))) as connection:
             page: Sequence[str] = [row[0] for row in connection.execute(query, (after,))]
         yield from page
         if len(page) < 1000:
@@ -142,6 +153,10 @@ def _run(program: str, at: Endpoints, database: str, arguments: Sequence[str]) -
 
 def _administrator(at: Endpoints) -> psycopg.Connection:
     return psycopg.connect(_address(at, "postgres"), autocommit=True)
+
+
+def _database(at: Endpoints) -> str:
+    return at.owner_database_url.rpartition("/")[2]
 
 
 def _address(at: Endpoints, database: str) -> str:

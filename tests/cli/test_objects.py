@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,7 +15,8 @@ from api.schemas import video as shown
 from cli.main import main
 from domain.lifecycle import Stage, State
 from runtime.settings import variable_of
-from storage import files, outputs, videos
+from storage import files, outputs, reconciliation, videos
+from storage.database import Database
 from storage.files import NewFile
 from storage.objects import ObjectStore
 from storage.outputs import CONTENT_TYPES, Kind, Output
@@ -102,6 +106,34 @@ def test_lost_results_say_so_until_they_are_back_and_unknown_objects_go(
     with world.database.transaction_for_any_tenant() as connection:
         noted = connection.scalars(sa.select(audit_log.c.after).where(audit_log.c.action == "objects.reconciled"))
         assert list(noted) == [{"deleted": 1, "marked": 1}, {"deleted": 0, "marked": 1}]
+
+
+def test_a_result_that_comes_under_a_stray_key_while_it_looks_is_kept(
+    world: World, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = world.tenant()
+    completed(world, store, tenant)
+    world.queued(tenant)
+    rendered = world.advance(Stage.RENDER)
+    stray = outputs.key(replace(rendered, fence=rendered.fence + 1), Kind.VIDEO)
+    store.put(stray, b"of a later time", "video/mp4")
+    look = reconciliation.broken
+
+    def meanwhile(database: Database, store: ObjectStore) -> Iterator[reconciliation.Broken]:
+        lease = world.must_claim(Stage.PUBLISH)
+        with database.transaction(tenant) as connection:
+            assert outputs.register(connection, lease, "output", [stray])
+        store.put(stray, b"file", "video/mp4")
+        yield from look(database, store)
+
+    monkeypatch.setattr(reconciliation, "broken", meanwhile)
+    assert main(["objects", "reconcile"]) == 0
+    assert store.read(stray) == b"file"
+
+
+def test_what_the_documentation_says_after_recovery_is_what_restore_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations" / "backup.md").read_text()
+    assert all(f"{statement};" in page for statement in reconciliation.RAISE_FENCES)
 
 
 def test_a_lost_file_is_told(world: World, store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:

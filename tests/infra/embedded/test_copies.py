@@ -1,0 +1,70 @@
+"""Copies of a database and the way back, on a database of this test alone."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from domain.lifecycle import Stage, State
+from infra.embedded import copies
+from infra.embedded.credentials import Credentials
+from infra.embedded.stack import Endpoints
+from storage import leases, videos
+from storage.database import Database
+from tests.fixtures.run import RunningStack
+from tests.fixtures.videos import World
+
+
+@pytest.fixture
+def at(stack: RunningStack, owner_url: str) -> Endpoints:
+    """The running servers, with the database of this test in the place of Kinema's."""
+    return replace(stack.endpoints, owner_database_url=owner_url)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory that has secrets, as `kinema up` draws them."""
+    Credentials.of(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def backup(data: Path, at: Endpoints) -> Path:
+    copies.make(data, at, data / "copy", with_objects=False)
+    return data / "copy"
+
+
+def fence_of(world: World, tenant: UUID, video_id: UUID) -> int:
+    with world.database.transaction(tenant) as connection:
+        video = videos.find(connection, tenant, video_id)
+    assert video is not None
+    return video.fence
+
+
+def test_no_fence_is_given_out_twice_however_often_a_copy_is_restored(
+    world: World, at: Endpoints, data: Path, database_url: str
+) -> None:
+    tenant = world.tenant()
+    rendered = world.queued(tenant)
+    world.advance(Stage.RENDER)
+    running = world.queued(tenant)
+    world.must_claim(Stage.RENDER, lease_seconds=0.0)
+    copy = backup(data, at)
+    later = {world.advance(Stage.PUBLISH).fence}
+    before = fence_of(world, tenant, running)
+
+    for _ in range(2):
+        copies.restore_database(copy, at)
+        with closing(Database(database_url)) as database:
+            restored = World(database)
+            assert restored.state(tenant, rendered) is State.RENDERED
+            again = restored.must_claim(Stage.PUBLISH).fence
+            assert again > max(later)
+            later.add(again)
+            assert fence_of(restored, tenant, running) > before + 1000
+            with database.transaction_for_any_tenant() as connection:
+                assert [each.video_id for each in leases.reap_for_any_tenant(connection, 10)] == [running]
+            assert restored.state(tenant, running) is State.QUEUED
