@@ -6,9 +6,9 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from domain.video import Plan
 from engines.protocol import Conditions, OnStep, Step, Unrenderable
 from engines.upstream import clips
 from engines.upstream.dialects import Wanted, wanted
-from engines.upstream.reading import frames
+from engines.upstream.reading import Found, frames
 from engines.upstream.watch import Watch
 from engines.upstream.wire import BLOCKED, FarEndAway, FarEndFailed, Forgotten, Job, Wire, jittered
 
@@ -38,6 +38,7 @@ class UpstreamEngine:
         self._scratch = scratch
         self._key = key
         self._paces: dict[tuple[object, ...], float] = {}
+        self._drew: dict[str, str] = {}
 
     @classmethod
     def load(cls, far_end: FarEnd, scratch: Path | None = None) -> UpstreamEngine:
@@ -49,6 +50,11 @@ class UpstreamEngine:
         """The weights are elsewhere, and nobody vouches for them here."""
         return ""
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Who was asked, how, and what it drew last, whatever it was asked for."""
+        return {"far_end": self._far_end.url, "dialect": str(self._far_end.dialect), **self._drew}
+
     def render(self, plan: Plan, conditions: Conditions, on_step: OnStep) -> Iterator[NDArray[np.uint8]]:
         """Yield chunks of frames_THWC; see `engines.protocol.Engine.render`. Also raises FarEndAway and FarEndFailed.
 
@@ -58,10 +64,13 @@ class UpstreamEngine:
         with tempfile.TemporaryFile(dir=self._scratch) as file:
             self._draw(plan, conditions, on_step, file)
             done = 0
-            for chunk_THWC in frames(file, plan, self._far_end.missing_frames):
+            for chunk_THWC in frames(file, plan, self._far_end.missing_frames, self._note):
                 done += len(chunk_THWC)
                 on_step(Step("decode", done, plan.rendered_frames))
                 yield chunk_THWC
+
+    def _note(self, found: Found) -> None:
+        self._drew = {"drew": f"{found.size} at {found.rate}"}
 
     def _draw(self, plan: Plan, conditions: Conditions, on_step: OnStep, file: IO[bytes]) -> None:
         """The far end's file for this plan. A far end that forgets the video is asked a second time, and no third."""

@@ -9,7 +9,7 @@ picture that is too large or too much. Shape suffixes: T frames, H height, W wid
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING
@@ -48,18 +48,20 @@ class Found:
     rate: Fraction
 
 
-def frames(file: IO[bytes], plan: Plan, missing_frames: int) -> Iterator[NDArray[np.uint8]]:
+def frames(
+    file: IO[bytes], plan: Plan, missing_frames: int, on_found: Callable[[Found], None] = lambda _: None
+) -> Iterator[NDArray[np.uint8]]:
     """Yield chunks of `frames_THWC` (uint8, plan.rendered), plan.rendered_frames in all.
 
     Each is the picture that a player would show at that moment, so another rate changes no speed; another size is
     scaled. The file of an extension begins with its source, which is left out. Of too many the first are taken; up to
     `missing_frames` at the end are the last picture again. Raises Unrenderable where more are missing or a bound is
-    met, FarEndFailed for what cannot be read.
+    met, FarEndFailed for what cannot be read. `on_found` is told what was drawn, before the first chunk.
     """
     chunk: list[NDArray[np.uint8]] = []
     try:
         with av.open(file, "r", format="mp4", container_options=OPTIONS) as container:
-            for frame_HWC in _timed(container, plan, missing_frames):
+            for frame_HWC in _timed(container, plan, missing_frames, on_found):
                 chunk.append(frame_HWC)
                 if len(chunk) == CHUNK:
                     yield np.stack(chunk)
@@ -70,10 +72,13 @@ def frames(file: IO[bytes], plan: Plan, missing_frames: int) -> Iterator[NDArray
         yield np.stack(chunk)
 
 
-def _timed(container: InputContainer, plan: Plan, missing_frames: int) -> Iterator[NDArray[np.uint8]]:
+def _timed(
+    container: InputContainer, plan: Plan, missing_frames: int, on_found: Callable[[Found], None]
+) -> Iterator[NDArray[np.uint8]]:
     stream = _opened(container)
     found = Found(Size(stream.width, stream.height), _rate(stream))
     _report(found, plan)
+    on_found(found)
     fps, count = plan.rendered_fps, plan.rendered_frames
     first = round(plan.source_seconds * fps) if plan.operation is Operation.EXTEND else 0
     count += first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import openai
 import pytest
 
 from moderation import provenance
+from tests.fixtures import media
 from tests.journeys.conftest import FAST_LEASES
 from tests.journeys.system import System, eventually, running
 
@@ -24,12 +26,12 @@ engine = "upstream"
 path = "{url}"
 pool = "far"
 aliases = []
-seconds = [1]
+seconds = [1, 2]
 fps = 12
 rendered_fps = 12
 steps = [1, 8, 10000]
 guidance = 1.0
-capabilities = ["text", "style"]
+capabilities = ["text", "style", "last_frame", "keyframes", "shots", "video", "mask", "extend", "fps", "motion"]
 price_micros = 1
 cost_ms = 1
 sizes = {{ "256x144" = "256x144" }}
@@ -73,6 +75,24 @@ def test_the_far_one_draws_and_the_near_one_vouches(chain: Chain) -> None:
     assert (state, seed) == ("completed", "11")
     with pytest.raises(openai.NotFoundError):
         chain.far.client().videos.retrieve(video.id)
+
+
+def test_every_condition_reaches_the_far_one(chain: Chain) -> None:
+    videos = chain.near.client().videos
+    picture = {"image_url": media.data_url(media.picture())}
+    shots = [{"prompt": "red", "seconds": 1}, {"prompt": "blue", "seconds": 1}]
+    keyframes = [{"second": 0.5, "image": picture}]
+    extras = {"last_frame": picture, "keyframes": json.dumps(keyframes), "shots": json.dumps(shots)}
+    created = videos.create_and_poll(**{**ASKED, "seconds": "2"}, extra_body={**extras, "fps": 12})
+    assert created.status == "completed", created.error
+    by_id = {"video": {"id": created.id}}
+    edited = videos.edit(prompt="bars", video=openai.omit, extra_body={**by_id, "mask": picture, "strength": 0.3})
+    eventually(lambda: videos.retrieve(edited.id).status == "completed", within=60)
+    extended = videos.extend(prompt="bars", seconds="1", video=openai.omit, extra_body=by_id)
+    eventually(lambda: videos.retrieve(extended.id).status == "completed", within=60)
+    assert videos.retrieve(extended.id).seconds == "3"
+    asked = chain.far.rows("SELECT request ->> 'operation', plan -> 'shots' FROM videos ORDER BY id")[-3:]
+    assert [operation for operation, _ in asked] == ["create", "edit", "extend"]
 
 
 def test_a_cancel_here_stops_the_render_there(chain: Chain) -> None:

@@ -52,8 +52,10 @@ def test_a_file_that_is_too_long_is_not_read_to_its_end() -> None:
 def test_another_size_is_scaled_and_told(caplog: pytest.LogCaptureFixture) -> None:
     with far_end() as server:
         server.wrong.size = Size(192, 128)
-        frames, _ = render(engine(server))
+        made = engine(server)
+        frames, _ = render(made)
     assert frames.shape == (16, 64, 96, 3)
+    assert made.facts == {"far_end": server.url, "dialect": "vllm-omni", "drew": "192x128 at 8"}
     told = [record for record in caplog.records if record.message == "the far end drew otherwise"]
     assert [(record.asked, record.drew) for record in told] == [("96x64 at 8", "192x128 at 8")]
 
