@@ -75,7 +75,7 @@ class Settings:
     sweep_keep_seconds: float = 3600.0  # between the two deletes of an object, so that a late put leaves nothing
     stall_seconds: float = 120.0  # a stage that makes no progress for so long loses its lease
     deaf_seconds: float = 60.0  # an idle worker that hears no hint for so long, while it could work, ends
-    overstay_seconds: float = 60.0  # a child that stays so long at a video which it lost is killed
+    overstay_seconds: float = 120.0  # a child that stays so long at a video which it lost is killed
     patience_seconds: float = 600.0  # that a stage waits for a store that is away, before it counts as failed
     grace_seconds: float = 15.0  # what a stopping worker may still spend on the video in hand
     queue_timeout_seconds: int = 86_400

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.lifecycle import State
-from storage.tables import NOW, attempts, queue_snapshots, videos, workers
+from domain.lifecycle import Stage, State
+from storage.tables import LEASED, NOW, attempts, queue_snapshots, videos, workers
 
 BACKLOG_BOUND = 10_000  # a snapshot counts no further
 ALIVE = timedelta(seconds=30)
@@ -82,13 +82,25 @@ def let_resume_for_any_tenant(connection: Connection, worker_id: str) -> bool:
     return connection.execute(living.values(drain_requested_at=None)).rowcount == 1
 
 
-def overstaying_for_any_tenant(connection: Connection, worker_ids: Sequence[str], seconds: float) -> Sequence[str]:
-    """Which of these say that they work on a video although their last attempt at it ended `seconds` ago."""
+def overstaying_for_any_tenant(
+    connection: Connection, worker_ids: Sequence[str], seconds: float, *, loading_seconds: float, watched_seconds: float
+) -> Sequence[str]:
+    """Which of these say that they work on a video although their last attempt at it ended `seconds` ago.
+
+    A render that has made no step yet has `loading_seconds`. Who holds any video is at work, whatever it said last;
+    and what was said longer than `watched_seconds` ago may be from an earlier process of the same name.
+    """
+    lost, held = videos.alias("lost"), videos.alias("held")
+    loads = sa.and_(attempts.c.stage == Stage.RENDER, lost.c.stage_progress.is_(None))
+    allowed = sa.case((loads, timedelta(seconds=loading_seconds)), else_=timedelta(seconds=seconds))
+    at_work = sa.exists().where(held.c.worker == workers.c.id, sa.text(f"held.{LEASED}"))
     theirs = sa.and_(attempts.c.video_id == workers.c.video_id, attempts.c.worker == workers.c.id)
-    query = sa.select(workers.c.id).join(attempts, theirs).where(workers.c.id.in_(worker_ids))
-    at_work = sa.func.bool_or(attempts.c.ended_at.is_(None))
-    over = sa.func.max(attempts.c.ended_at) < NOW - timedelta(seconds=seconds)
-    return connection.scalars(query.group_by(workers.c.id).having(sa.not_(at_work), over)).all()
+    query = sa.select(workers.c.id).join(attempts, theirs).join(lost, lost.c.id == attempts.c.video_id)
+    own = workers.c.beat_at > NOW - timedelta(seconds=watched_seconds)
+    over = sa.func.max(attempts.c.ended_at + allowed) < NOW
+    return connection.scalars(
+        query.where(workers.c.id.in_(worker_ids), own, sa.not_(at_work)).group_by(workers.c.id).having(over)
+    ).all()
 
 
 def list_for_any_tenant(connection: Connection) -> Sequence[RowMapping]:

@@ -19,6 +19,7 @@ from runtime.settings import Settings
 from storage import leases, workers
 from storage.database import Database
 from storage.outages import OUTAGES
+from worker.lease import LOADING
 from worker.process import name_of
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Warden:
         self._settings = settings
         self._children = children
         self._leaving = threading.Event()
+        self._watches_since = time.monotonic()
         self._database = Database(settings.database_url, pool_size=1)
 
     def start(self) -> None:
@@ -47,8 +49,15 @@ class Warden:
     def kill_overstaying(self) -> Sequence[int]:
         """Kill whoever stays at a video that it lost `overstay_seconds` ago. Who was killed."""
         pids = {name_of(pid): pid for pid in self._children()}
+        seconds = self._settings.overstay_seconds
         with self._database.transaction_for_any_tenant() as connection:
-            names = workers.overstaying_for_any_tenant(connection, list(pids), self._settings.overstay_seconds)
+            names = workers.overstaying_for_any_tenant(
+                connection,
+                list(pids),
+                seconds,
+                loading_seconds=seconds * LOADING,
+                watched_seconds=time.monotonic() - self._watches_since,
+            )
         for name in names:
             log.error("a child stays at a video that it lost; it is killed", extra={"worker": name})
         found = [pids[name] for name in names]

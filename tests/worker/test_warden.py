@@ -34,9 +34,67 @@ def present(database: Database, name: str, lease: object) -> None:
         workers.beat_for_any_tenant(connection, who, "busy", lease.video_id)
 
 
-def overstaying(database: Database, name: str, seconds: float = 0.2) -> bool:
+def overstaying(
+    database: Database, name: str, seconds: float = 0.2, *, loading: float = 0.2, watched: float = 60.0
+) -> bool:
     with database.transaction_for_any_tenant() as connection:
-        return name in workers.overstaying_for_any_tenant(connection, [name, "another"], seconds)
+        return name in workers.overstaying_for_any_tenant(
+            connection, [name, "another"], seconds, loading_seconds=loading, watched_seconds=watched
+        )
+
+
+def cancelled_at_work(world: World, stage: Stage = Stage.RENDER, *, steps: bool = False) -> None:
+    """A worker that said which video it is at, which was cancelled 0.3 s ago."""
+    tenant = world.tenant()
+    if stage is Stage.SCREEN:
+        world.create(tenant)
+    else:
+        world.queued(tenant)
+    lease = world.must_claim(stage, "w")
+    present(world.database, "w", lease)
+    if steps:
+        with world.database.transaction(tenant) as connection:
+            assert leases.renew(connection, lease, 30, 10, {"phase": "denoise", "done": 1, "total": 4})
+    assert world.move(lease, State.CANCELLED, error_code="cancelled", error_message="-", outcome="cancelled")
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize(
+    ("stage", "steps", "overstays"),
+    [(Stage.RENDER, False, False), (Stage.RENDER, True, True), (Stage.SCREEN, False, True)],
+    ids=["a model may be loading", "it made steps", "screening loads no model"],
+)
+def test_a_render_without_a_step_may_stay_longer(world: World, stage: Stage, *, steps: bool, overstays: bool) -> None:
+    cancelled_at_work(world, stage, steps=steps)
+    assert overstaying(world.database, "w", loading=60.0) is overstays
+
+
+def test_who_holds_another_video_is_at_work_whatever_it_said_last(world: World) -> None:
+    """As after an outage, in which it could not say that it had gone on to the next one."""
+    cancelled_at_work(world)
+    assert overstaying(world.database, "w")
+    world.queued(world.tenant("another"))
+    lease = world.must_claim(Stage.RENDER, "w")
+    assert not overstaying(world.database, "w")
+    assert world.move(lease, State.RENDERED)
+    assert overstaying(world.database, "w")
+
+
+def test_what_an_earlier_process_of_the_same_name_said_counts_for_nothing(world: World, settings: Settings) -> None:
+    """A container that is started again has its host name and its pids again."""
+    with psutil.Popen(["sleep", "60"]) as child:
+        world.queued(world.tenant())
+        lease = world.must_claim(Stage.RENDER, name_of(child.pid))
+        present(world.database, name_of(child.pid), lease)
+        assert world.move(lease, State.CANCELLED, error_code="cancelled", error_message="-", outcome="cancelled")
+        time.sleep(0.3)
+        warden = Warden(replace(settings, overstay_seconds=0.01), lambda: [child.pid])
+        time.sleep(0.1)
+        assert warden.kill_overstaying() == []
+        present(world.database, name_of(child.pid), lease)
+        assert warden.kill_overstaying() == [child.pid]
+        assert child.wait(5) == -signal.SIGKILL
+        warden._database.close()
 
 
 def test_only_who_stays_at_a_video_that_it_lost_long_ago_overstays(world: World) -> None:
