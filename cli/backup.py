@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import psycopg
 
 from infra.embedded import copies
 from infra.embedded.errors import StackError
+from infra.embedded.own_servers import refuse_own
 from infra.embedded.stack import located
 
 
@@ -23,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0; 1 with one sentence on stderr when there is no whole copy."""
     try:
+        refuse_own(os.environ, "backup")
         at = located(options.data.resolve())
         with_objects = not options.no_objects
         count = copies.make(options.data.resolve(), at, options.target.resolve(), with_objects=with_objects)

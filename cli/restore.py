@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from cli.first_run import migrate
 from infra.embedded import copies
 from infra.embedded.errors import StackError, explain_os_error
+from infra.embedded.own_servers import refuse_own
 from infra.embedded.stack import start
 from infra.embedded.supervisor import Stopped, Supervisor
 from storage.bootstrap import bootstrap
@@ -42,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _restore(supervisor: Supervisor, source: Path) -> int:
+    refuse_own(os.environ, "restore")
     copies.check(source)
     supervisor.own_data()
     copies.restore_secrets(source, supervisor.data)

@@ -10,6 +10,16 @@ import redis
 from infra.embedded.errors import StackError
 
 PATIENCE_SECONDS = 5
+KEEPERS = ("KINEMA_DATABASE_URL", "KINEMA_S3_ENDPOINT_URL")  # of what a backup holds
+
+
+def refuse_own(environment: Mapping[str, str], command: str) -> None:
+    """For commands that replace or copy only what `kinema up` keeps itself. Raises StackError, naming the variable."""
+    if own := [variable for variable in KEEPERS if environment.get(variable)]:
+        raise StackError(
+            f"{own[0]} is set: `kinema {command}` knows only the servers that `kinema up` runs itself, "
+            'and leaves yours alone. docs/operations/backup.md, "Your own Postgres and store", says what to do.'
+        )
 
 
 def refuse_unreachable(environment: Mapping[str, str]) -> None:

@@ -1,0 +1,22 @@
+"""`kinema backup` and `kinema restore`: what they refuse, before they touch anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+@pytest.mark.parametrize("variable", ["KINEMA_DATABASE_URL", "KINEMA_S3_ENDPOINT_URL"])
+def test_servers_of_the_users_own_are_left_alone(
+    command: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, "postgresql+psycopg://owner:secret@127.0.0.1:9/kinema")
+    assert main([command, str(tmp_path / "copy"), "--data", str(tmp_path / "data")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{variable} is set: `kinema {command}` knows only the servers")
+    assert "secret" not in said
+    assert list(tmp_path.iterdir()) == []
