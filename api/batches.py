@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from api import bodies, idempotency
+from api import bodies, idempotency, paging
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.idempotency import Retrying
 from api.openapi import FAILURES
+from api.paging import After, Limit, Named, Page
 from api.parameters.refusals import missing, one_of, unknown, wrong_type
 from api.parameters.structures import METADATA_KEY_LIMIT, METADATA_KEYS, METADATA_VALUE_LIMIT, metadata
 from domain import ids
@@ -56,10 +57,9 @@ class BatchRequestCounts(BaseModel):
     failed: int
 
 
-class Batch(BaseModel):
+class Batch(Named):
     """OpenAI's Batch object."""
 
-    id: str
     object: Literal["batch"] = "batch"
     endpoint: str
     errors: BatchErrors | None
@@ -81,14 +81,8 @@ class Batch(BaseModel):
     metadata: dict[str, str] | None
 
 
-class BatchList(BaseModel):
+class BatchList(Page[Batch]):
     """A page of batches; `last_id` is the next page's `after`."""
-
-    object: Literal["list"] = "list"
-    data: list[Batch]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 _TAKEN: dict[str, Any] = {
@@ -141,20 +135,14 @@ def create_batch(retry: Retrying, served: Served, caller: Authenticated, body: R
 def list_batches(
     served: Served,
     caller: Authenticated,
-    after: Annotated[str | None, Query(description="The id that the page follows.")] = None,
-    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    after: After = None,
+    limit: Limit = 20,
 ) -> BatchList:
     """A page of the caller's batches, newest first."""
-    cursor = _cursor(after)
+    cursor = paging.named(ids.Kind.BATCH, after)
     with served.database.transaction(caller.tenant_id) as connection:
         page = batches.page(connection, caller.tenant_id, after=cursor, limit=limit)
-    data = [_shown(batch) for batch in page.batches]
-    return BatchList(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=page.has_more,
-    )
+    return BatchList.of([_shown(batch) for batch in page.batches], more=page.has_more)
 
 
 @router.get(BATCH)
@@ -254,15 +242,6 @@ def _find(connection: Connection, tenant_id: UUID, public_id: str) -> batches.Ba
 
 def _not_found(public_id: str) -> NoReturn:
     raise NotFound(f"No batch found with id '{public_id[:64]}'.", param="batch_id", code="batch_not_found")
-
-
-def _cursor(after: str | None) -> UUID | None:
-    if not after:
-        return None
-    try:
-        return ids.parse(ids.Kind.BATCH, after)
-    except ids.InvalidId:
-        raise InvalidRequest("'after' must be the id of a batch.", param="after") from None
 
 
 def _shown(batch: batches.Batch) -> Batch:

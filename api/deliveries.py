@@ -12,10 +12,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from api import bodies, webhook_values
+from api import bodies, paging, webhook_values
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.openapi import FAILURES
+from api.paging import After, Limit, Named, Page
 from domain import ids
 from domain.errors import Conflict, NotFound
 from domain.webhooks import REPLAY_RATE, EventType
@@ -38,10 +39,9 @@ class WebhookAttempt(BaseModel):
     response: str | None = Field(description="The first 16 KiB of the answer.")
 
 
-class WebhookDelivery(BaseModel):
+class WebhookDelivery(Named):
     """One event on its way to one receiver. `id` is the event's, and the `webhook-id` of every attempt."""
 
-    id: str
     object: Literal["webhook_delivery"] = "webhook_delivery"
     webhook_endpoint_id: str
     type: EventType
@@ -62,14 +62,8 @@ class WebhookDeliveryWithAttempts(WebhookDelivery):
     log: list[WebhookAttempt]
 
 
-class WebhookDeliveryList(BaseModel):
+class WebhookDeliveryList(Page[WebhookDelivery]):
     """A page of deliveries; `last_id` is the next page's `after`."""
-
-    object: Literal["list"] = "list"
-    data: list[WebhookDelivery]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class WebhookReplay(BaseModel):
@@ -93,23 +87,18 @@ def list_webhook_deliveries(
     *,
     state: State | None = None,
     event_type: Annotated[EventType | None, Query(alias="type")] = None,
-    after: Annotated[str | None, Query(description="The id that the page follows.")] = None,
-    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    after: After = None,
+    limit: Limit = 20,
 ) -> WebhookDeliveryList:
     """A page of what went to the endpoint in the last 30 days, newest first."""
-    cursor = webhook_values.cursor(after, ids.Kind.EVENT)
+    cursor = paging.named(ids.Kind.EVENT, after)
     with served.database.transaction(caller.tenant_id) as connection:
         scope = _scope(connection, caller, webhook_endpoint_id)
         page = delivery_log.page(
             connection, caller.tenant_id, scope, state=state, event_type=event_type, after=cursor, limit=limit
         )
     data = [WebhookDelivery(**_fields(entry, scope)) for entry in page.entries]
-    return WebhookDeliveryList(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=page.has_more,
-    )
+    return WebhookDeliveryList.of(data, more=page.has_more)
 
 
 @router.get("/webhook_endpoints/{webhook_endpoint_id}/deliveries/{event_id}")

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from api import bodies, file_values, idempotency, inputs
+from api import bodies, file_values, idempotency, inputs, paging
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.idempotency import Retrying
 from api.openapi import FAILURES
+from api.paging import After, Named, Page
 from api.services import Services
 from domain import ids
-from domain.errors import InvalidRequest
 from storage import files
 from storage.files import File
 from storage.keys import Caller
@@ -30,10 +30,9 @@ _CONTENT: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind
 router = APIRouter(prefix="/v1", tags=["files"], responses=FAILURES)
 
 
-class FileObject(BaseModel):
+class FileObject(Named):
     """OpenAI's File object. `bytes` counts what is kept: pictures and clips are made anew."""
 
-    id: str
     object: Literal["file"] = "file"
     bytes: int
     created_at: int
@@ -43,14 +42,8 @@ class FileObject(BaseModel):
     status: Literal["processed"] = "processed"
 
 
-class FileList(BaseModel):
+class FileList(Page[FileObject]):
     """A page of files; the last one's id is the next page's `after`."""
-
-    object: Literal["list"] = "list"
-    data: list[FileObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedFile(BaseModel):
@@ -90,23 +83,18 @@ def list_files(
     *,
     served: Served,
     caller: Authenticated,
-    after: Annotated[str | None, Query(description="The id that the page follows.")] = None,
+    after: After = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
     order: Literal["asc", "desc"] = "desc",
     purpose: str | None = None,
 ) -> FileList:
     """A page of the caller's files by creation."""
-    try:
-        cursor = ids.parse(ids.Kind.FILE, after) if after else None
-    except ids.InvalidId:
-        raise InvalidRequest("'after' must be the id of a file.", param="after") from None
+    cursor = paging.named(ids.Kind.FILE, after)
     if purpose not in {None, *PURPOSES}:
-        return FileList(data=[], first_id=None, last_id=None, has_more=False)
+        return FileList.of([], more=False)
     with served.database.transaction(caller.tenant_id) as connection:
         page, more = files.page(connection, caller.tenant_id, after=cursor, limit=limit, order=order, purpose=purpose)
-    data = [_shown(file) for file in page]
-    first, last = (data[0].id, data[-1].id) if data else (None, None)
-    return FileList(data=data, first_id=first, last_id=last, has_more=more)
+    return FileList.of([_shown(file) for file in page], more=more)
 
 
 @router.get(FILE)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from api import paging
 from api.effective import Effective, effective, length
 from api.estimates import Estimate
 from domain import ids
@@ -33,10 +34,9 @@ class Usage(BaseModel):
     charged_micros: int
 
 
-class _Contract(BaseModel):
+class _Contract(paging.Named):
     """OpenAI's own fields."""
 
-    id: str
     object: Literal["video"] = "video"
     model: str  # as asked
     status: PublicStatus
@@ -76,14 +76,8 @@ class DryRun(BaseModel):
     plan: Effective
 
 
-class VideoList(BaseModel):
+class VideoList(paging.Page[Video]):
     """A page of videos; `last_id` is the next page's `after`."""
-
-    object: Literal["list"] = "list"
-    data: list[Video]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedVideo(BaseModel):
@@ -138,13 +132,7 @@ def dry_run(new: NewVideo) -> DryRun:
 
 def page(found: Page) -> VideoList:
     """A slice of the owner's videos."""
-    data = [video(stored) for stored in found.videos]
-    return VideoList(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=found.has_more,
-    )
+    return VideoList.of([video(stored) for stored in found.videos], more=found.has_more)
 
 
 def _expiry(stored: videos.Video) -> int | None:

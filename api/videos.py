@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from api import bodies, schemas
+from api import bodies, paging, schemas
 from api.answers import accepted, with_estimate
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.idempotency import Retrying
 from api.openapi import FAILURES, body
+from api.paging import After, Limit
 from api.paths import VIDEO
 from domain import ids
-from domain.errors import Conflict, InvalidRequest, NotFound
+from domain.errors import Conflict, NotFound
 from domain.lifecycle import ACTIVE, TERMINAL, State
 from domain.video import Operation
 from storage import interventions, videos
@@ -39,13 +40,14 @@ def create_video(
 def list_videos(
     served: Served,
     caller: Authenticated,
-    after: Annotated[str | None, Query(description="The id that the page follows.")] = None,
-    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    after: After = None,
+    limit: Limit = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> schemas.VideoList:
     """A page of the caller's videos by creation. `queue_position` and `eta` are left out here."""
+    cursor = paging.named(ids.Kind.VIDEO, after)
     with served.database.transaction(caller.tenant_id) as connection:
-        page = videos.page(connection, caller.tenant_id, after=_cursor(after), limit=limit, order=order)
+        page = videos.page(connection, caller.tenant_id, after=cursor, limit=limit, order=order)
     return schemas.page(page)
 
 
@@ -97,12 +99,3 @@ def find(connection: Connection, tenant_id: UUID, video_id: str, *, lock: bool =
 def cancel(connection: Connection, video: Video, *, announce: bool) -> None:
     """Stop a living video whose row is locked, so that state and fence are what was just read."""
     interventions.end(connection, video.tenant_id, video, announce=announce)
-
-
-def _cursor(after: str | None) -> UUID | None:
-    if not after:
-        return None
-    try:
-        return ids.parse(ids.Kind.VIDEO, after)
-    except ids.InvalidId:
-        raise InvalidRequest("'after' must be the id of a video.", param="after") from None

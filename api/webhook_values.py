@@ -142,16 +142,6 @@ def known(public_id: str) -> UUID:
         not_found(public_id)
 
 
-def cursor(after: str | None, kind: ids.Kind = ids.Kind.WEBHOOK_ENDPOINT) -> UUID | None:
-    """The id that a page follows."""
-    if not after:
-        return None
-    try:
-        return ids.parse(kind, after)
-    except ids.InvalidId:
-        raise InvalidRequest(f"'after' must be an id that begins with '{kind}_'.", param="after") from None
-
-
 def not_found(public_id: str) -> NoReturn:
     """There is no such endpoint, or it is somebody else's."""
     raise NotFound(

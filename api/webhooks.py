@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from api import bodies, idempotency, webhook_values
+from api import bodies, idempotency, paging, webhook_values
 from api.bodies import Received
 from api.deps import Authenticated, Served
 from api.idempotency import Retrying
 from api.openapi import FAILURES
+from api.paging import After, Limit, Named, Page
 from api.services import Services
 from api.webhook_trial import send_test
 from domain import ids
@@ -40,10 +41,9 @@ class WebhookHealth(BaseModel):
     alerted_at: int | None
 
 
-class WebhookEndpoint(BaseModel):
+class WebhookEndpoint(Named):
     """OpenAI's object. From `disabled_at` on it is ours: nothing is sent to a disabled endpoint until an update."""
 
-    id: str
     object: Literal["webhook_endpoint"] = "webhook_endpoint"
     name: str
     url: str
@@ -64,14 +64,8 @@ class WebhookEndpointWithSecret(WebhookEndpoint):
     signing_secret: str
 
 
-class WebhookEndpointList(BaseModel):
+class WebhookEndpointList(Page[WebhookEndpoint]):
     """A page of endpoints; `last_id` is the next page's `after`."""
-
-    object: Literal["list"] = "list"
-    data: list[WebhookEndpoint]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedWebhookEndpoint(BaseModel):
@@ -125,20 +119,14 @@ def create_webhook_endpoint(
 def list_webhook_endpoints(
     served: Served,
     caller: Authenticated,
-    after: Annotated[str | None, Query(description="The id that the page follows.")] = None,
-    limit: Annotated[int, Query(ge=0, le=100)] = 20,
+    after: After = None,
+    limit: Limit = 20,
 ) -> WebhookEndpointList:
     """A page of the caller's endpoints, newest first."""
-    cursor = webhook_values.cursor(after)
+    cursor = paging.named(ids.Kind.WEBHOOK_ENDPOINT, after)
     with served.database.transaction(caller.tenant_id) as connection:
         page = webhooks.page(connection, caller.tenant_id, after=cursor, limit=limit)
-    data = [_shown(endpoint) for endpoint in page.endpoints]
-    return WebhookEndpointList(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=page.has_more,
-    )
+    return WebhookEndpointList.of([_shown(endpoint) for endpoint in page.endpoints], more=page.has_more)
 
 
 @router.get(ENDPOINT)

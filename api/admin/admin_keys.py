@@ -7,11 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from api import paging
 from api.admin import wire
 from api.admin.access import Admin, Reader
 from api.admin.keys import overlap_of
-from api.admin.wire import After, Limit, Named, Page, Received
+from api.admin.wire import Limit, Received
 from api.deps import Served
+from api.paging import After, Named, Page
 from domain import fields, ids
 from domain.administration import ADMIN_KEY, GRANTS, Permission, Role
 from domain.keys import ROTATION
@@ -66,7 +68,7 @@ def create_admin_key(served: Served, admin: Admin, body: Received) -> AdminKeyWi
 @router.get("/admin_keys")
 def list_admin_keys(served: Served, _reader: Reader, after: After = None, limit: Limit = 20) -> Page[AdminKey]:
     """All of them, newest first, ended ones too."""
-    cursor = wire.named(ids.Kind.ADMIN_KEY, after, "after")
+    cursor = paging.named(ids.Kind.ADMIN_KEY, after, "after")
     with served.database.transaction_for_any_tenant() as connection:
         return wire.page(admin_keys.page_for_any_tenant(connection, after=cursor, limit=limit), _shown)
 

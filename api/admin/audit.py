@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
+from api import paging
 from api.admin import wire
 from api.admin.access import Reader
-from api.admin.wire import After, Limit, Moment, Named, Page
+from api.admin.wire import Limit, Moment
 from api.deps import Served
+from api.paging import After, Named, Page
 from domain import ids
 from storage import audit
 from storage.audit import Wanted
@@ -47,14 +49,14 @@ def list_audit(
 ) -> Page[AuditEntry]:
     """Changes, newest first."""
     wanted = Wanted(
-        tenant=wire.named(ids.Kind.TENANT, tenant, "tenant"),
+        tenant=paging.named(ids.Kind.TENANT, tenant, "tenant"),
         actor=wire.clean(actor),
         action=wire.clean(action),
         target=wire.clean(target),
         since=wire.moment(since),
         until=wire.moment(until),
     )
-    cursor = wire.named(ids.Kind.AUDIT_ENTRY, after, "after")
+    cursor = paging.named(ids.Kind.AUDIT_ENTRY, after, "after")
     with served.database.transaction_for_any_tenant() as connection:
         return wire.page(audit.page_for_any_tenant(connection, wanted, after=cursor, limit=limit), _shown)
 

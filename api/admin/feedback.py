@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from api import paging
 from api.admin import wire
 from api.admin.access import Reader
 from api.admin.wire import Limit
@@ -60,7 +61,7 @@ def list_feedback(
             connection,
             limit=limit + 1,
             before=None if not before else moment(before, "before"),
-            tenant_id=wire.named(ids.Kind.TENANT, tenant, "tenant"),
+            tenant_id=paging.named(ids.Kind.TENANT, tenant, "tenant"),
             rating=None if rating is None else (1 if rating == "1" else -1),
             model=wire.clean(model),
         )

@@ -8,11 +8,13 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from api import paging
 from api.admin import wire
 from api.admin.access import Admin, Reader
 from api.admin.tenants import TENANT, known
-from api.admin.wire import After, Limit, Named, Page, Received
+from api.admin.wire import Limit, Received
 from api.deps import Served
+from api.paging import After, Named, Page
 from domain import fields, ids
 from domain import keys as rules
 from domain.keys import Scope
@@ -56,7 +58,7 @@ def create_key(served: Served, admin: Admin, tenant_id: str, body: Received) -> 
 @router.get(TENANT + "/keys")
 def list_keys(served: Served, _reader: Reader, tenant_id: str, after: After = None, limit: Limit = 20) -> Page[ApiKey]:
     """The tenant's keys, newest first, ended ones too."""
-    cursor = wire.named(ids.Kind.KEY, after, "after")
+    cursor = paging.named(ids.Kind.KEY, after, "after")
     with served.database.transaction_for_any_tenant() as connection:
         tenant = administration.the_tenant(connection, known(tenant_id))
         return wire.page(keys.page(connection, tenant.id, after=cursor, limit=limit), _shown)

@@ -7,10 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
+from api import paging
 from api.admin import wire
 from api.admin.access import Admin, Reader
-from api.admin.wire import After, Limit, Named, Page, Received
+from api.admin.wire import Limit, Received
 from api.deps import Served
+from api.paging import After, Named, Page
 from domain import ids
 from domain import tenants as rules
 from storage import administration, tenants
@@ -54,7 +56,7 @@ def list_tenants(
     name: Annotated[str | None, Query(description="Only tenants of exactly this name.")] = None,
 ) -> Page[Tenant]:
     """All tenants, newest first, disabled ones too."""
-    cursor = wire.named(ids.Kind.TENANT, after, "after")
+    cursor = paging.named(ids.Kind.TENANT, after, "after")
     with served.database.transaction_for_any_tenant() as connection:
         found = tenants.page_for_any_tenant(connection, name=wire.clean(name), after=cursor, limit=limit)
     return wire.page(found, shown)

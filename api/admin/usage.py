@@ -8,8 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from api import bills
-from api.admin import wire
+from api import bills, paging
 from api.admin.access import Reader
 from api.bills import Format, Read, UsagePage
 from api.deps import Served
@@ -44,7 +43,7 @@ def read_usage(
 ) -> UsageOfTenants:
     """What was charged, by the day of the charge. A video is charged when it ends."""
     grouping, span = rules.grouping(group_by), bills.span(start, end)
-    tenant_id = wire.named(ids.Kind.TENANT, tenant, "tenant")
+    tenant_id = paging.named(ids.Kind.TENANT, tenant, "tenant")
     page = bills.read_page(_reader_of(served, tenant_id, span, grouping, limit), after)
     return UsageOfTenants(**bills.shown(span, group_by, page))
 
@@ -62,7 +61,7 @@ def export_usage(
 ) -> StreamingResponse:
     """The same as a file of JSON lines or CSV, however long it is."""
     grouping, span = rules.grouping(group_by), bills.span(start, end)
-    tenant_id = wire.named(ids.Kind.TENANT, tenant, "tenant")
+    tenant_id = paging.named(ids.Kind.TENANT, tenant, "tenant")
     return bills.export(_reader_of(served, tenant_id, span, grouping, bills.EXPORT_PAGE), grouping, format)
 
 

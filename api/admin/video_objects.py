@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from api.admin.wire import Named, seconds
+from api.admin.wire import seconds
+from api.paging import Named
 from domain import ids
 from domain.lifecycle import PublicStatus, State, public_status
 from domain.video import Operation

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from api import schemas
+from api import paging, schemas
 from api.admin import video_objects, wire
 from api.admin.access import Administrator, Moderator, Operator, Reader
 from api.admin.video_objects import AdminVideo, VideoStory
-from api.admin.wire import After, Limit, Moment, Page, Received
+from api.admin.wire import Limit, Moment, Received
 from api.deps import Served
+from api.paging import After, Page
 from domain import fields, ids
 from domain.administration import DECISION, Permission
 from domain.lifecycle import STAGE_OF_WAITING, State
@@ -40,14 +41,14 @@ def list_videos(
 ) -> Page[AdminVideo]:
     """Videos of all tenants by creation, newest first, deleted ones too."""
     wanted = Wanted(
-        tenant=wire.named(ids.Kind.TENANT, tenant, "tenant"),
+        tenant=paging.named(ids.Kind.TENANT, tenant, "tenant"),
         state=state,
         model=wire.clean(model),
         error=wire.clean(error),
         since=wire.moment(since),
         until=wire.moment(until),
     )
-    cursor = wire.named(ids.Kind.VIDEO, after, "after")
+    cursor = paging.named(ids.Kind.VIDEO, after, "after")
     with served.database.transaction_for_any_tenant() as connection:
         found = inspection.page_for_any_tenant(connection, wanted, after=cursor, limit=limit)
     return wire.page(found, lambda video: _shown(reader, video))

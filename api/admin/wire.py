@@ -4,58 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api import bodies
 from api.bodies import Body
 from api.deps import Bearer, Served
 from api.errors import InvalidApiKey
+from api.paging import Page, Shown
 from domain import ids
 from domain.errors import InvalidRequest, NotFound
 from domain.fields import Fields, schema
 
 MOST_BYTES = 1 << 20
 
-After = Annotated[str | None, Query(description="The id that the page follows.")]
 Limit = Annotated[int, Query(ge=0, le=200, description="Entries of a page.")]
 Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799, description="Seconds since 1970.")]
 
 
-class Named(BaseModel):
-    """An object of a page."""
-
-    id: str
-
-
-Shown = TypeVar("Shown", bound=Named)
 Row = TypeVar("Row")
-
-
-class Page(BaseModel, Generic[Shown]):
-    """A page, newest first; `last_id` is the next page's `after`."""
-
-    object: Literal["list"] = "list"
-    data: list[Shown]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 def page(found: tuple[Sequence[Row], bool], show: Callable[[Row], Shown]) -> Page[Shown]:
     """Rows as a page of what `show` makes of them; each has an `id`."""
     rows, has_more = found
-    data = [show(row) for row in rows]
-    return Page(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=has_more,
-    )
+    return Page[Shown].of([show(row) for row in rows], more=has_more)
 
 
 def require_key(served: Served, key: Bearer) -> None:
@@ -96,17 +72,6 @@ def known(kind: ids.Kind, public_id: str, param: str) -> UUID:
     except ids.InvalidId:
         code = f"{param.removesuffix('_id')}_not_found"
         raise NotFound(f"There is no '{public_id[:64]}'.", param=param, code=code) from None
-
-
-def named(kind: ids.Kind, public_id: str | None, param: str) -> UUID | None:
-    """The id in a query, if there is one. Raises InvalidRequest."""
-    if not public_id:
-        return None
-    try:
-        return ids.parse(kind, public_id)
-    except ids.InvalidId:
-        thing = kind.name.lower().replace("_", " ")
-        raise InvalidRequest(f"'{param}' must be the id of a {thing}.", param=param) from None
 
 
 def seconds(at: datetime | None) -> int | None:
