@@ -130,8 +130,7 @@ class DiffusersEngine:
             return
         stream = streamer(call.pipeline.vae)
         assert stream is not None  # noqa: S101 - only then latents come back
-        pieces, first = self._twice(lambda: _opened(lambda: stream(call.pipeline.vae, found)))
-        yield pixels(first)
+        pieces = self._twice(lambda: _opened(stream(call.pipeline.vae, found)))
         try:
             for piece in pieces:
                 yield pixels(piece)
@@ -231,9 +230,15 @@ def _too_large(name: str) -> OutOfMemory:
     )
 
 
-def _opened(begin: Callable[[], Iterator[Tensor]]) -> tuple[Iterator[Tensor], Tensor]:
-    pieces = begin()
-    return pieces, next(pieces)
+def _opened(pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The same, with the first piece decoded already."""
+    held = [next(pieces)]
+
+    def all_of_them() -> Iterator[Tensor]:
+        yield held.pop()  # and not kept while the others come
+        yield from pieces
+
+    return all_of_them()
 
 
 def _frames(output: Any) -> Frames:

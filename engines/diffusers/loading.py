@@ -4,7 +4,6 @@
 # (the library's types are partial)
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,26 +39,28 @@ class Loaded:
 
 def load(model: Model, root: Path) -> Loaded:
     """Raises Refused, which says what to change, for a folder or an entry that cannot be served."""
-    begun = time.monotonic()
     asked = options.parse(model.name, model.options)
     found = folder.look(root / model.path)
+    dtype = _dtype(asked, _device(asked, model.name))
+    return prepare(model, root, asked, _read(found, dtype), found.checkpoint)
+
+
+def prepare(model: Model, root: Path, asked: Options, base: Any, checkpoint: str) -> Loaded:
+    """A pipeline that was read, checked and placed, with its siblings. Raises Refused."""
     device = _device(asked, model.name)
-    base = _read(found, _dtype(asked, device))
+    dtype = _dtype(asked, device)
     pipelines: dict[Task, Any] = dict.fromkeys(families.own_tasks(base), base)
     for task, target in families.shared_tasks(base).items():
-        pipelines[task] = pipeline_class(target).from_pipe(base, dtype=_dtype(asked, device))
+        pipelines[task] = pipeline_class(target).from_pipe(base, dtype=dtype)
     for pipeline in {id(each): each for each in (base, *pipelines.values())}.values():
         pipeline.set_progress_bar_config(disable=True)
     _check(model, base, pipelines, asked)
     _adapt(model, base, root)
-    facts = Facts({"library": f"diffusers {VERSION}", "pipeline": found.pipeline, "device": device})
-    facts.in_force["dtype"] = str(_dtype(asked, device)).removeprefix("torch.")
+    facts = Facts({"library": f"diffusers {VERSION}", "pipeline": type(base).__name__, "device": device})
+    facts.in_force["dtype"] = str(dtype).removeprefix("torch.")
     place(base, asked, device, facts, model.name)
-    watch, grid, checkpoint = Watch(base), families.grid(base), found.checkpoint
-    facts.in_force["load_seconds"] = round(time.monotonic() - begun, 1)
-    return Loaded(
-        model.name, base, pipelines, watch, grid, asked, device, facts, checkpoint, frozenset(model.loras)
-    )  # fmt: skip
+    watch, grid, loras = Watch(base), families.grid(base), frozenset(model.loras)
+    return Loaded(model.name, base, pipelines, watch, grid, asked, device, facts, checkpoint, loras)
 
 
 def capabilities(base: Any, pipelines: dict[Task, Any]) -> frozenset[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -158,6 +159,28 @@ def test_the_engine_draws_what_the_library_alone_would(engine_of: EngineOf, plan
     expected = pixels(plain.permute(1, 0, 2, 3)[None] * 2 - 1)
     difference = np.abs(drawn(engine, square, Conditions()).astype(int) - expected)
     assert difference.max() <= 1, "the last digit of rounding at most"
+
+
+@pytest.mark.parametrize(("name", "shown"), [("wan", 4), ("cogvideox", 9)])
+def test_frames_that_were_handed_over_are_not_kept(engine_of: EngineOf, plan: Plan, name: str, shown: int) -> None:
+    """So memory does not grow with the length of a clip: only latents, a 256th of it, are there as a whole."""
+    engine = engine_of(name)
+    decoded: list[weakref.ref[torch.Tensor]] = []
+    handed: list[weakref.ref[NDArray[np.uint8]]] = []
+
+    def keep(_network: object, _inputs: object, output: Any) -> None:
+        decoded.append(weakref.ref(output[0] if isinstance(output, tuple) else output))
+
+    handle = engine._loaded.base.vae.decoder.register_forward_hook(keep)
+    try:
+        for chunk_THWC in engine.render(replace(plan, seconds=4, steps=1), Conditions(), quiet):
+            handed.append(weakref.ref(chunk_THWC))
+            assert len(chunk_THWC) <= shown
+            assert sum(each() is not None for each in decoded) <= 1
+            assert sum(each() is not None for each in handed) <= 2
+    finally:
+        handle.remove()
+    assert len(handed) == len(decoded) >= 5
 
 
 def test_a_size_between_the_grid_is_cut_from_a_larger_picture(engine_of: EngineOf, plan: Plan) -> None:
