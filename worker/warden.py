@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOKS = 6  # while a child may overstay
 LEAVING_SECONDS = 3.0  # beyond the grace, for children that are about to end
+HANDING_BACK_SECONDS = 2.0  # then, for a Postgres that may answer no more
 
 
 class Warden:
@@ -81,6 +82,7 @@ class Warden:
             except Exception:
                 log.exception("the watch over the children failed; it goes on")
         time.sleep(self._settings.grace_seconds + LEAVING_SECONDS)
+        threading.Timer(HANDING_BACK_SECONDS, os._exit, (1,)).start()
         try:
             self.end_children()
         except Exception:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +22,9 @@ from runtime.settings import Settings
 from storage import interventions, leases, workers
 from storage.database import Database
 from tests.fixtures.videos import QUEUES, World
-from tests.fixtures.workers import children, dispatching, eventually, rows, worker
+from tests.fixtures.workers import ROOT, children, dispatching, eventually, rows, worker
 from worker.process import name_of
-from worker.warden import Warden
+from worker.warden import HANDING_BACK_SECONDS, Warden
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -136,6 +139,35 @@ def test_what_killed_children_held_waits_again_without_a_crash(world: World, set
     assert [
         row.running for row in rows(world.database, "SELECT running FROM tenant_sched WHERE queue LIKE 'render%'")
     ] == [1]
+
+
+LEAVES = """
+import sys, time
+from runtime.settings import Secret, Settings
+from worker import warden
+warden.LEAVING_SECONDS = 0.1
+silent = Settings(database_url=Secret(sys.argv[1]), grace_seconds=0.1)
+leaving = warden.Warden(silent, lambda: [int(sys.argv[2])])
+leaving.start()
+leaving.leave()
+print("leaves", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_postgres_that_answers_no_more_does_not_keep_a_worker_that_leaves() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as black_hole, psutil.Popen(["sleep", "60"]) as child:
+        url = f"postgresql+psycopg://a:b@127.0.0.1:{black_hole.getsockname()[1]}/c"
+        command = [sys.executable, "-c", LEAVES, url, str(child.pid)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as leaving:
+            assert leaving.stdout is not None
+            assert leaving.stdout.readline() == b"leaves\n"
+            begun = time.monotonic()
+            assert leaving.wait(30) == 1
+        took = time.monotonic() - begun
+        assert child.wait(5) == -signal.SIGKILL
+    print(f"gone {took:.1f} s after it was told to leave")
+    assert took < 0.2 + HANDING_BACK_SECONDS + 1.5
 
 
 def cancelled(world: World, video_id: UUID) -> bool:
