@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from cli.first_run import migrate
-from infra.embedded import copies
+from infra.embedded import copies, secret_folder
 from infra.embedded.errors import StackError, explain_os_error
 from infra.embedded.own_servers import refuse_own
 from infra.embedded.stack import start
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0; 1 with one sentence on stderr. The database that was there stays until the copy is whole."""
+    """0; 1 with one sentence on stderr. Database and secrets that were there stay until the copy is whole."""
     supervisor = Supervisor(options.data)
     try:
         with supervisor.handling_signals():
@@ -47,9 +47,10 @@ def _restore(supervisor: Supervisor, source: Path) -> int:
     refuse_own(os.environ, "restore")
     copies.check(source)
     supervisor.own_data()
-    copies.restore_secrets(source, supervisor.data)
-    stack = start(supervisor.data, supervisor)
-    bootstrap(stack.endpoints.owner_database_url, stack.credentials.postgres_app)  # the roles that the copy names
-    copies.restore_database(source, stack.endpoints)
+    with secret_folder.beside(source / secret_folder.SECRETS, supervisor.data) as draft:
+        stack = start(supervisor.data, supervisor)
+        bootstrap(stack.endpoints.owner_database_url, stack.credentials.postgres_app)  # the roles that the copy names
+        copies.restore_database(source, stack.endpoints)
+        secret_folder.adopt(draft, supervisor.data)
     migrate(stack)
     return copies.restore_objects(source, stack.endpoints)

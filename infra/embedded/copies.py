@@ -20,13 +20,12 @@ from infra.embedded.errors import StackError
 from infra.embedded.private import private_directory, read_json, write_private_json
 from infra.embedded.process import inherited_environment
 from infra.embedded.programs import postgres_binaries
+from infra.embedded.secret_folder import SECRETS, STACK
 from infra.embedded.stack import Endpoints
 from storage.objects import ObjectStore
 from storage.reconciliation import RAISE_FENCES
 
-DUMP, OBJECTS, SECRETS, MANIFEST = "database.dump", "objects", "secrets", "manifest.json"
-# Of the servers, not of the data: a directory that has its own keeps them.
-OF_SERVERS = ("postgres_owner", "postgres_app", "valkey", "s3_access_key", "s3_secret_key", "s3_kek")
+DUMP, OBJECTS, MANIFEST = "database.dump", "objects", "manifest.json"
 CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".webp": "image/webp",
@@ -55,18 +54,9 @@ def make(data: Path, at: Endpoints, target: Path, *, with_objects: bool) -> int:
 
 def check(source: Path) -> None:
     """Raises StackError for what is no whole copy."""
-    if not read_json(source / MANIFEST) or not (source / DUMP).is_file():
+    read = all(map(read_json, (source / MANIFEST, source / SECRETS / STACK)))
+    if not read or not (source / DUMP).is_file():
         raise StackError(f"{source} is no complete backup.")
-
-
-def restore_secrets(source: Path, data: Path) -> None:
-    """Bring pepper, encryption key, signing identity and first keys back; before any server starts."""
-    kept = private_directory(data / SECRETS)
-    ours = read_json(kept / "stack.json")
-    saved = read_json(source / SECRETS / "stack.json")
-    shutil.copytree(source / SECRETS, kept, dirs_exist_ok=True)
-    servers = {name: ours[name] for name in OF_SERVERS if name in ours}
-    write_private_json(kept / "stack.json", {**saved, **servers})
 
 
 def restore_database(source: Path, at: Endpoints) -> None:

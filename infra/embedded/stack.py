@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from infra.embedded import ports, seaweedfs
+from infra.embedded import ports, seaweedfs, secret_folder
 from infra.embedded.credentials import Credentials
 from infra.embedded.errors import StackError, explain_os_error
 from infra.embedded.own_servers import refuse_unreachable
@@ -102,6 +102,7 @@ def _servers(data: Path, numbers: Mapping[str, int]) -> tuple[Postgres, Valkey, 
 def _start_once(supervisor: Supervisor) -> Stack:
     supervisor.own_data()
     data = supervisor.data
+    secret_folder.settle(data)
     numbers = ports.assign(data / "ports.json", ("postgres", "valkey", *seaweedfs.PORTS))
     postgres, valkey, store, credentials = _servers(data, numbers)
     endpoints = _with_own_servers(_embedded(postgres, valkey, store, credentials), os.environ)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from infra.embedded.credentials import Credentials
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
@@ -20,3 +21,16 @@ def test_servers_of_the_users_own_are_left_alone(
     assert said.startswith(f"{variable} is set: `kinema {command}` knows only the servers")
     assert "secret" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_that_turns_out_torn_leaves_secrets_and_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy, data = tmp_path / "copy", tmp_path / "data"
+    mine, _ = Credentials.of(data), Credentials.of(copy)
+    (copy / "database.dump").write_bytes(b"PGDMP, and no more")
+    (copy / "manifest.json").write_text('{"objects": 0}')
+    assert main(["restore", str(copy), "--data", str(data)]) == 1
+    assert "pg_restore failed" in capsys.readouterr().err
+    assert Credentials.of(data) == mine
+    assert not any(data.glob("secrets.*"))
