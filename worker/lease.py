@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from domain.lifecycle import Stage
 from engines.protocol import Interrupted, Step
 from storage import leases
 from storage.outages import OUTAGES
@@ -16,7 +17,7 @@ from worker.process import Process
 
 log = logging.getLogger(__name__)
 
-LOADING = 10  # times the stall allowance: before the first step a model is loaded, which may take minutes
+LOADING = 10  # times the stall allowance: before a render's first step a model is loaded, which may take minutes
 
 # Which part of a video's progress each phase fills, in percent.
 PHASES = {
@@ -133,7 +134,8 @@ class Pulse:
             self._look()
 
     def _moves(self) -> bool:
-        allowed = self._process.settings.stall_seconds * (LOADING if self._first is None else 1)
+        loads = self._lease.stage is Stage.RENDER and self._first is None
+        allowed = self._process.settings.stall_seconds * (LOADING if loads else 1)
         return time.monotonic() - self._moved_at < allowed
 
     def _renew(self) -> None:

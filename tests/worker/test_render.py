@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from domain.lifecycle import Stage, State
 from engines.protocol import Interrupted
 from runtime.settings import Secret
-from storage import outputs, videos
+from storage import leases, outputs, videos
 from storage.hints import Bell, broker
 from storage.tables import attempts, objects
 from tests.fixtures.videos import QUEUES, World
 from worker.lease import Pulse
+from worker.outcome import Done, Failed, Outcome, Released, Retry
 from worker.pipeline import work
 from worker.pipeline.work import run
 from worker.process import Process
@@ -117,6 +118,41 @@ def test_loading_a_model_may_take_ten_times_as_long_as_a_step(
         time.sleep(1.3)
         with world.database.transaction(tenant) as connection:
             assert connection.scalar(sa.text("SELECT lease_until > clock_timestamp() FROM videos")) is kept
+
+
+def test_screening_loads_no_model_and_has_the_time_of_a_step(process: Process, world: World) -> None:
+    process.settings = replace(process.settings, stall_seconds=0.2, lease_seconds=0.5)
+    tenant = world.tenant()
+    world.create(tenant)
+    with Pulse(process, world.must_claim(Stage.SCREEN, lease_seconds=0.5)):
+        time.sleep(1.3)
+        with world.database.transaction(tenant) as connection:
+            assert connection.scalar(sa.text("SELECT lease_until < clock_timestamp() FROM videos"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "noted"),
+    [
+        (Released(5.0), "stopped"),
+        (Retry("store_away", "render_failed"), "stopped"),
+        (Failed("render_failed"), "rejected"),
+        (Done(State.RENDERED), "rejected"),
+    ],
+)
+def test_only_a_result_that_came_too_late_counts_as_rejected(
+    process: Process, world: World, caplog: pytest.LogCaptureFixture, outcome: Outcome, noted: str
+) -> None:
+    tenant = world.tenant()
+    world.queued(tenant)
+    lease = world.must_claim(Stage.RENDER, lease_seconds=0.01)
+    time.sleep(0.05)
+    with world.database.transaction_for_any_tenant() as connection:
+        assert len(leases.reap_for_any_tenant(connection, 10)) == 1
+    assert work._settle(process, lease, outcome) is None
+    with world.database.transaction(tenant) as connection:
+        ended = connection.scalars(sa.select(attempts.c.outcome).where(attempts.c.fence == lease.fence)).all()
+    assert ended == [noted]
+    assert ("after its lease had run out" in caplog.text) is (noted == "rejected")
 
 
 def test_the_heartbeat_outlives_what_nobody_planned(process: Process, world: World, owner_url: str) -> None:

@@ -168,8 +168,8 @@ def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:
 
 def _note_return(connection: Connection, lease: Lease, outcome: Outcome) -> None:
     """Nothing was written, so the lease was lost; if it ran out, the timeline and the log say that we came back."""
-    stopped = isinstance(outcome, Lost)
-    if leases.came_back(connection, lease, "stopped" if stopped else "rejected") and not stopped:
+    has_result = isinstance(outcome, Done | Refused | Failed)
+    if leases.came_back(connection, lease, "rejected" if has_result else "stopped") and has_result:
         log.warning("a result came after its lease had run out and is discarded", extra={"fence": lease.fence})
 
 
