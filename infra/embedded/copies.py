@@ -63,14 +63,27 @@ def restore_database(source: Path, at: Endpoints) -> None:
     """Put the copy in the place of the database, which stays as it is until the copy is whole. Raises StackError."""
     name = _database(at)
     draft = f"{name}_restoring"
-    current, new = Identifier(name), Identifier(draft)
     with _administrator(at) as connection:
-        connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(new))
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY wal_log").format(new))
+        _drop(connection, draft)
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY wal_log").format(Identifier(draft)))
         _run("pg_restore", at, draft, ("--exit-on-error", "--single-transaction", str(source / DUMP)))
         _raise_fences(at, draft)
-        connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(current))
-        connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(new, current))
+        _replace(connection, name, draft)
+
+
+def _replace(connection: psycopg.Connection, name: str, draft: str) -> None:
+    """In one transaction, so that there is a whole database under the name at every moment."""
+    before = f"{name}_before"
+    _drop(connection, before)
+    with connection.transaction():
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        for old, new in ((name, before), (draft, name)):
+            connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(old), Identifier(new)))
+    _drop(connection, before)
+
+
+def _drop(connection: psycopg.Connection, database: str) -> None:
+    connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(database)))
 
 
 def _raise_fences(at: Endpoints, database: str) -> None:

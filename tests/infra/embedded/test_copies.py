@@ -5,9 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg.sql import Composable
 
 from domain.lifecycle import Stage, State
 from infra.embedded import copies
@@ -68,3 +71,30 @@ def test_no_fence_is_given_out_twice_however_often_a_copy_is_restored(
             with database.transaction_for_any_tenant() as connection:
                 assert [each.video_id for each in leases.reap_for_any_tenant(connection, 10)] == [running]
             assert restored.state(tenant, running) is State.QUEUED
+
+
+def test_a_crash_before_the_copy_is_in_place_leaves_the_database_that_was_there(
+    world: World, at: Endpoints, data: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = backup(data, at)
+    since = world.tenant("since the backup")
+    video_id = world.queued(since)
+    execute: Any = psycopg.Connection.execute
+
+    def crashing(connection: psycopg.Connection, query: Any, *rest: Any) -> Any:
+        text = query.as_string(connection) if isinstance(query, Composable) else str(query)
+        if "_restoring" in text and "RENAME" in text:
+            raise KeyboardInterrupt
+        return execute(connection, query, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "execute", crashing)
+        with pytest.raises(KeyboardInterrupt):
+            copies.restore_database(copy, at)
+    with closing(Database(database_url)) as database:
+        assert World(database).state(since, video_id) is State.QUEUED
+    copies.restore_database(copy, at)
+    with psycopg.connect(at.owner_database_url.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT count(*) FROM tenants").fetchone() == (0,)
+        beside = "SELECT datname FROM pg_database WHERE datname LIKE current_database() || '\\_%'"
+        assert connection.execute(beside).fetchall() == []
