@@ -19,11 +19,11 @@ from storage.outages import OUTAGES
 from worker.pipeline.work import stage_of
 from worker.presence import Presence
 from worker.process import Process
+from worker.warden import HANDING_BACK_SECONDS, LEAVING_SECONDS
 
 log = logging.getLogger(__name__)
 
 LOOKS = 6  # while it is patient
-LISTENER_SECONDS = 10.0  # that the listening process gets to leave by itself
 
 
 class Ears:
@@ -58,6 +58,9 @@ class Ears:
             return any(self._could_take(queue) for queue in self._process.worker.queues)
         except OUTAGES:
             return False  # nobody is hinted while the database is away
+        except Exception:
+            log.exception("nobody can say whether this worker is deaf; it looks again")
+            return False
 
     def _could_take(self, queue: str) -> bool:
         with self._process.database.transaction_for_any_tenant() as connection:
@@ -66,9 +69,17 @@ class Ears:
             return schedule.claimable_for_any_tenant(connection, stage_of(queue), queue)
 
 
-def end_listener(pid: int) -> None:
-    """End the process that listens, and with it its children: this one is one of them, or is it itself."""
+def leaving_seconds(grace_seconds: float) -> float:
+    """What a listening process may take to leave by itself, with its warden's last resort."""
+    return grace_seconds + LEAVING_SECONDS + HANDING_BACK_SECONDS + 1.0
+
+
+def end_listener(pid: int, within: float) -> None:
+    """End the process that listens, and with it its children: this one is one of them, or is it itself.
+
+    It has `within` seconds to leave by itself, and to hand back what its other children hold.
+    """
     os.kill(pid, signal.SIGTERM)
-    time.sleep(LISTENER_SECONDS)
+    time.sleep(within)
     os.kill(pid, signal.SIGKILL)
     os._exit(1)

@@ -13,7 +13,7 @@ from celery import signals
 from storage.hints import DELIVER, RING_TASK
 from worker import webhooks
 from worker.app import QUEUES_VARIABLE, app, children, settings
-from worker.deafness import Ears, end_listener
+from worker.deafness import Ears, end_listener, leaving_seconds
 from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
@@ -28,7 +28,8 @@ def _made() -> tuple[Process, Presence, Ears]:
     process = Process(settings, tuple(os.environ[QUEUES_VARIABLE].split(",")))
     presence = Presence(process)
     listener = os.getpid() if DELIVER in process.worker.queues else os.getppid()  # deliverers are its threads
-    return process, presence, Ears(process, presence, partial(end_listener, listener))
+    leave = partial(end_listener, listener, leaving_seconds(settings.grace_seconds))
+    return process, presence, Ears(process, presence, leave)
 
 
 @cache

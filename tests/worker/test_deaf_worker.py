@@ -16,7 +16,7 @@ from runtime.settings import Secret, Settings
 from tests.chaos.proxy import CALM, FaultProxy, Temper
 from tests.fixtures.videos import QUEUES, World
 from tests.fixtures.workers import ROOT, command, dispatching, environment, rows, worker
-from worker.deafness import LISTENER_SECONDS, LOOKS
+from worker.deafness import LOOKS, leaving_seconds
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
@@ -55,8 +55,8 @@ def test_a_deaf_worker_ends_and_is_started_again_while_another_goes_on(
             watch(supervisor, lambda: world.state(tenant, waiting) == "rendered", 90)
             print(f"ended and started again {took:.1f} s after the black hole, with a patience of {deaf} s;")
             print(f"the waiting video is rendered after {time.monotonic() - begun:.1f} s")
-            # With the default patience of 60 s this is 60 * 7 / 6 + 10 s and a little: less than 90 s.
-            assert took <= deaf * (1 + 1 / LOOKS) + LISTENER_SECONDS + 8
+            # With the default patience of 60 s, and a grace of 15 s, this is 60 * 7 / 6 + 21 s and a little at most.
+            assert took <= deaf * (1 + 1 / LOOKS) + leaving_seconds(quick.grace_seconds) + 8
     finally:
         proxy.behave(CALM)
         supervisor.kill()

@@ -12,14 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from domain.lifecycle import Stage
 from runtime.settings import Settings
 from tests.fixtures.videos import QUEUES, World
 from worker import deafness
-from worker.deafness import Ears
+from worker.deafness import Ears, leaving_seconds
 from worker.presence import Presence
 from worker.process import Process
+from worker.warden import HANDING_BACK_SECONDS, LEAVING_SECONDS
 
 PATIENCE = 0.6
 
@@ -80,13 +82,29 @@ def test_looking_takes_nothing(settings: Settings, world: World) -> None:
     assert lease.fence == 2, "one screening, one rendering; what was tried is undone"
 
 
+def test_what_nobody_planned_ends_no_ears(settings: Settings, world: World, owner_url: str) -> None:
+    world.queued(world.tenant())
+    engine = sa.create_engine(owner_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as owner:
+        owner.execute(sa.text("ALTER TABLE videos RENAME TO elsewhere"))
+        with ears(settings, QUEUES[Stage.RENDER]) as (_, _, left):
+            assert not left.wait(PATIENCE * 2)
+            owner.execute(sa.text("ALTER TABLE elsewhere RENAME TO videos"))
+            assert left.wait(5)
+
+
+def test_a_listener_has_the_time_that_its_warden_takes() -> None:
+    grace = Settings().grace_seconds
+    assert leaving_seconds(grace) > grace + LEAVING_SECONDS + HANDING_BACK_SECONDS
+
+
 def test_the_listener_ends_with_its_child(tmp_path: Path) -> None:
     """As in a deaf worker: the listening process ignores the polite signal, and its child ends both."""
     script = tmp_path / "listener.py"
     script.write_text(
         "import os, signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "code = 'from worker import deafness; deafness.LISTENER_SECONDS = 0.3; deafness.end_listener(%d)'\n"
+        "code = 'from worker import deafness; deafness.end_listener(%d, 0.3)'\n"
         "subprocess.Popen([sys.executable, '-c', code % os.getpid()])\n"
         "time.sleep(60)\n"
     )
