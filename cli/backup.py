@@ -7,8 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-import psycopg
-
 from infra.embedded import copies
 from infra.embedded.errors import StackError
 from infra.embedded.own_servers import refuse_own
@@ -29,9 +27,6 @@ def run(options: argparse.Namespace) -> int:
         at = located(options.data.resolve())
         with_objects = not options.no_objects
         count = copies.make(options.data.resolve(), at, options.target.resolve(), with_objects=with_objects)
-    except psycopg.OperationalError:
-        print(f"Nothing runs on {options.data}: start it with `kinema up`, then back it up.", file=sys.stderr)
-        return 1
     except (StackError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.sql import SQL, Identifier
 
 from domain.errors import NotFound
@@ -41,9 +44,10 @@ def make(data: Path, at: Endpoints, target: Path, *, with_objects: bool) -> int:
         raise StackError(f"{target} is there already: name a new folder for each backup.")
     draft = private_directory(target.with_name(f".{target.name}.{os.getpid()}"))
     try:
-        _run("pg_dump", at, _database(at), ("--format=custom", f"--file={draft / DUMP}"))
-        shutil.copytree(data / SECRETS, draft / SECRETS)  # keeps 0600
-        count = _copy_objects(at, draft / OBJECTS) if with_objects else 0
+        with tempfile.TemporaryFile("w+", dir=draft) as keys:
+            _dump(data, at, draft / DUMP, keys)
+            shutil.copytree(data / SECRETS, draft / SECRETS)  # keeps 0600
+            count = _copy_objects(at, keys, draft / OBJECTS) if with_objects else 0
         facts = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "with_objects": with_objects}
         write_private_json(draft / MANIFEST, {**facts, "objects": count})
         draft.rename(target)
@@ -103,11 +107,35 @@ def restore_objects(source: Path, at: Endpoints) -> int:
     return count
 
 
-def _copy_objects(at: Endpoints, folder: Path) -> int:
-    """What the database wants to keep. It was copied first, so that it names little that is not in the copy."""
+def _dump(data: Path, at: Endpoints, target: Path, keys: TextIO) -> None:
+    """The database, and a line for each object that it wants to keep, both of one moment.
+
+    The transaction ends before objects are copied: an old one keeps Postgres from clearing up.
+    """
+    with _connect(data, at) as connection:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        snapshot = connection.execute("SELECT pg_export_snapshot()").fetchall()[0][0]
+        arguments = ("--format=custom", f"--snapshot={snapshot}", f"--file={target}")
+        _run("pg_dump", at, _database(at), arguments)
+        with connection.cursor("kept") as cursor:
+            cursor.execute("SELECT key FROM objects WHERE doomed_at IS NULL ORDER BY key")
+            keys.writelines(f"{key}\n" for (key,) in cursor)
+
+
+def _connect(data: Path, at: Endpoints) -> psycopg.Connection:
+    """As the owner, past row-level security; idle in its transaction for as long as a dump takes."""
+    try:
+        return psycopg.connect(_address(at, _database(at)), options="-c idle_in_transaction_session_timeout=0")
+    except psycopg.OperationalError as error:
+        raise StackError(f"Nothing runs on {data}: start it with `kinema up`, then back it up.") from error
+
+
+def _copy_objects(at: Endpoints, keys: TextIO, folder: Path) -> int:
+    """Those of the keys, a line each, that are there; how many."""
     store = _store(at)
     count = 0
-    for key in _keys(at):
+    keys.seek(0)
+    for key in map(str.strip, keys):
         path = folder / key
         private_directory(path.parent)
         try:
@@ -117,19 +145,6 @@ def _copy_objects(at: Endpoints, folder: Path) -> int:
         path.chmod(0o600)
         count += 1
     return count
-
-
-def _keys(at: Endpoints) -> Iterator[str]:
-    """Read as the owner, past row-level security, a thousand at a time."""
-    after = ""
-    query = "SELECT key FROM objects WHERE doomed_at IS NULL AND key > %s ORDER BY key LIMIT 1000"
-    while True:
-        with psycopg.connect(_address(at, _database(at))) as connection:
-            page: Sequence[str] = [row[0] for row in connection.execute(query, (after,))]
-        yield from page
-        if len(page) < 1000:
-            return
-        after = page[-1]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from infra.embedded import ports, seaweedfs
 from infra.embedded.credentials import Credentials
 
 
@@ -34,3 +35,12 @@ def test_a_copy_that_turns_out_torn_leaves_secrets_and_database(
     assert "pg_restore failed" in capsys.readouterr().err
     assert Credentials.of(data) == mine
     assert not any(data.glob("secrets.*"))
+
+
+def test_a_system_that_is_down_cannot_be_backed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    Credentials.of(data)
+    ports.assign(data / "ports.json", ("postgres", "valkey", *seaweedfs.PORTS))
+    assert main(["backup", str(tmp_path / "copy"), "--data", str(data)]) == 1
+    assert capsys.readouterr().err == f"Nothing runs on {data}: start it with `kinema up`, then back it up.\n"
+    assert list(tmp_path.iterdir()) == [data]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ import psycopg
 import pytest
 from psycopg.sql import Composable
 
+from domain.ids import new_id
 from domain.lifecycle import Stage, State
 from infra.embedded import copies
 from infra.embedded.credentials import Credentials
 from infra.embedded.stack import Endpoints
-from storage import leases, videos
+from storage import leases, outputs, videos
 from storage.database import Database
+from storage.objects import ObjectStore
 from tests.fixtures.run import RunningStack
 from tests.fixtures.videos import World
 
@@ -98,3 +101,32 @@ def test_a_crash_before_the_copy_is_in_place_leaves_the_database_that_was_there(
         assert connection.execute("SELECT count(*) FROM tenants").fetchone() == (0,)
         beside = "SELECT datname FROM pg_database WHERE datname LIKE current_database() || '\\_%'"
         assert connection.execute(beside).fetchall() == []
+
+
+def test_the_objects_of_a_copy_are_those_that_its_database_names(
+    world: World, at: Endpoints, data: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, video_id = world.tenant(), new_id()
+    kept, later = (outputs.input_key(tenant, video_id, name) for name in ("kept", "later"))
+    for key in (kept, later):
+        object_store.put(key, b"picture", "image/png")
+    write_down(world, tenant, video_id, kept)
+    run: Any = subprocess.run
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        dumped = run(*arguments, **options)
+        with world.database.transaction(tenant) as connection:
+            outputs.abandon_inputs(connection, tenant, video_id)
+        write_down(world, tenant, new_id(), later)
+        return dumped
+
+    monkeypatch.setattr(subprocess, "run", meanwhile)
+    copies.make(data, replace(at, s3_bucket=object_store.bucket), data / "copy", with_objects=True)
+    copied = (path for path in (data / "copy" / "objects").rglob("*") if path.is_file())
+    assert [path.relative_to(data / "copy" / "objects").as_posix() for path in copied] == [kept]
+
+
+def write_down(world: World, tenant: UUID, video_id: UUID, key: str) -> None:
+    with world.database.transaction(tenant) as connection:
+        outputs.register_input(connection, tenant, video_id, key)
+        outputs.adopt_input(connection, tenant, video_id)
