@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,16 @@ def test_the_login_role_itself_may_read_nothing(database_url: str, table: str) -
     with pytest.raises(sa.exc.ProgrammingError, match="permission denied"), engine.connect() as connection:
         connection.execute(sa.text(f"SELECT * FROM {table}"))  # noqa: S608 - the parameter is our own
     engine.dispose()
+
+
+def test_a_migrator_that_waits_for_another_says_so_once(owner_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    engine = sa.create_engine(owner_url, poolclass=sa.NullPool)
+    with engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        other.execute(sa.text("SELECT pg_advisory_lock(hashtext('kinema migrations'))"))
+        waiting = pool.submit(migrations.upgrade, owner_url)
+        time.sleep(5)
+        early = waiting.done()
+        other.execute(sa.text("SELECT pg_advisory_unlock(hashtext('kinema migrations'))"))
+        waiting.result(20)
+    assert not early
+    assert caplog.messages == ["another migrator is at work; this one waits until it is done"]
