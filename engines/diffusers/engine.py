@@ -43,6 +43,7 @@ class DiffusersEngine:
         self._drawn_last: dict[str, Any] = {}
         if loaded.options.attention or loaded.options.compile or self._lossy:
             tuning.tune(loaded.base, loaded.options, self._prove, loaded.facts, loaded.name)
+            self._drawn_last = {}  # a trial is nobody's render
 
     @classmethod
     def load(cls, model: Model, root: Path) -> DiffusersEngine:
