@@ -15,7 +15,7 @@ from runtime.settings import Settings
 from tests.fixtures.videos import QUEUES, World
 from tests.fixtures.workers import WorkerProcess, dispatching, eventually, rows, worker
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 GRACE = 5.0
 LONG, SHORT = 10_000, 12  # steps: the one cannot end within the grace, the other may
@@ -33,6 +33,7 @@ def test_sigterm_hands_back_or_finishes_within_its_grace_and_another_worker_goes
     world: World, settings: Settings, tmp_path: Path, stops: int, slots: int
 ) -> None:
     quick = replace(settings, testcard_step_seconds=0.2, grace_seconds=GRACE, hint_seconds=0.2, lease_seconds=30.0)
+    quick = replace(quick, cancel_poll_seconds=1.0, beat_seconds=1.0)  # ten children that ask all the time keep a core
     tenant = world.tenant(render_cap=2 * slots)
     endless = [world.queued(tenant, steps=LONG, priority=1) for _ in range(slots - 1)]
     took: list[float] = []
