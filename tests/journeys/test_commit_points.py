@@ -126,8 +126,7 @@ def test_whoever_dies_around_a_commit_every_answer_has_one_video_that_runs_once(
 def sweep(system: System, forsaken: list[str]) -> None:
     """An hour later nothing is left in the store of what was put for videos that never came to be."""
     store = store_of(system)
-    assert forsaken, "nobody died after a put"
-    assert store.read(forsaken[0])
+    assert any(store.has(key) for key in forsaken), "nobody died after a put"
     system.rows(
         "UPDATE objects SET doomed_at = doomed_at - interval '1 hour' WHERE doomed_at IS NOT NULL RETURNING key"
     )
