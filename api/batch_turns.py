@@ -87,7 +87,7 @@ def give_up(served: Services, turn: Turn, *, simply: bool = False) -> None:
         batch_files.write(worker, Status.FAILED, _BROKEN)
     except (Lost, Unavailable):
         raise
-    except Exception as error:
+    except Exception as error:  # files that cannot be written must not keep the batch from its end
         if isinstance(error, OUTAGES) and is_away(error):
             raise
         log.exception("a batch ends without files")

@@ -58,7 +58,7 @@ class Ears:
             return any(self._could_take(queue) for queue in self._process.worker.queues)
         except OUTAGES:
             return False  # nobody is hinted while the database is away
-        except Exception:
+        except Exception:  # without this thread a deaf worker would stay so
             log.exception("nobody can say whether this worker is deaf; it looks again")
             return False
 

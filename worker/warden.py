@@ -79,13 +79,13 @@ class Warden:
                 self.kill_overstaying()
             except OUTAGES as error:
                 log.warning("nobody can say who overstays", extra={"error": type(error).__name__})
-            except Exception:
+            except Exception:  # without this thread a child that hangs would keep its slot for ever
                 log.exception("the watch over the children failed; it goes on")
         time.sleep(self._settings.grace_seconds + LEAVING_SECONDS)
         threading.Timer(HANDING_BACK_SECONDS, os._exit, (1,)).start()
         try:
             self.end_children()
-        except Exception:
+        except Exception:  # the worker ends in any case, and leases run out
             log.exception("what the killed children held could not be handed back; the reaper will see to it")
         os._exit(1)  # whoever joins a pool whose children are killed may wait for ever
 

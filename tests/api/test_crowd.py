@@ -59,7 +59,7 @@ def test_slow_work_of_every_kind_leaves_threads_to_everybody_else(
 ) -> None:
     crowd = [call for number in range(TENANTS) for call in slow_calls(hung, hole.url, new_tenant(f"slow {number}"))]
     prompt = {"authorization": f"Bearer {new_tenant('prompt').key}"}
-    served: Services = hung.app.state.services  # type: ignore[attr-defined]
+    served: Services = hung.app.state.services  # type: ignore[attr-defined] - Starlette types the application as any callable
     with ThreadPoolExecutor(len(crowd)) as clients:
         sent: list[Future[tuple[httpx.Response, float]]] = [clients.submit(timed, call) for call in crowd]
         until = time.monotonic() + 4
