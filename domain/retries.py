@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MAX_CRASHES = 3  # of one stage of one video; then it is poison
 MAX_FAILURES = 5  # orderly ones, of one stage of one video
+_CRASH_DELAYS = (0.0, 10.0)
 _STAGE_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
 
 # Standard Webhooks' example schedule: ten attempts over 75 hours.
@@ -13,6 +14,14 @@ WEBHOOK_DELAYS = (0.0, 5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.
 def stage_delay(failures: int) -> float:
     """Seconds before a stage runs again after its n-th failure (n >= 1)."""
     return _STAGE_DELAYS[min(failures, len(_STAGE_DELAYS)) - 1]
+
+
+def crash_delay(crashes: int) -> float:
+    """Seconds before a stage runs again after its n-th crash (1 <= n < MAX_CRASHES).
+
+    A worker that dies again and again takes whatever is first in line with it; a video that this met twice steps aside.
+    """
+    return _CRASH_DELAYS[crashes - 1]
 
 
 def webhook_delay(attempts: int, jitter: float, retry_after: float | None = None) -> float | None:

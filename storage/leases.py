@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from domain.errors import VIDEO_ERRORS
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, Stage, State
-from domain.retries import MAX_CRASHES, MAX_FAILURES, stage_delay
+from domain.retries import MAX_CRASHES, MAX_FAILURES, crash_delay, stage_delay
 from storage.announcements import announce_progress
 from storage.lifecycle import Move, move
 from storage.schedule import Lease, held_by
@@ -159,7 +159,7 @@ def _reap(connection: Connection, held: _Held) -> State:
     crashes = held.crashes + 1
     if crashes >= MAX_CRASHES:
         return _give_up(connection, held, "poison", CRASHED)
-    return _again(connection, held, CRASHED, 0.0, {"crashes": crashes})
+    return _again(connection, held, CRASHED, crash_delay(crashes), {"crashes": crashes})
 
 
 def _give_up(connection: Connection, held: _Held, error_code: str, outcome: str, after: State = State.FAILED) -> State:

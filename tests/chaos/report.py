@@ -44,6 +44,7 @@ class Report:
     zombies_stopped: int  # of these, whose worker came back and saw in time that it had lost
     orphans_swept: int  # files of attempts that did not count
     deliveries: int
+    failures: dict[str, int]  # error codes of those that failed
 
     def faults(self) -> dict[str, int]:
         """What must be 0, by name, where it is not."""
@@ -111,7 +112,14 @@ def examine(url: str, asked: Asked, told: Mapping[str, str], files: Files) -> Re
             zombies_stopped=number("SELECT count(*) FROM attempts WHERE outcome = 'stopped'"),
             orphans_swept=max(0, files.swept - number(DRAFTS)),
             deliveries=number("SELECT count(*) FROM webhook_attempts"),
+            failures=dict(connection.execute(FAILURES).fetchall()),
         )
+
+
+FAILURES = """
+  SELECT coalesce(error_code, state), count(*)::int FROM videos
+  WHERE state IN ('failed', 'blocked', 'expired') GROUP BY 1
+"""
 
 
 def illegal(connection: psycopg.Connection) -> int:

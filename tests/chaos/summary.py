@@ -59,6 +59,7 @@ def summary(outcome: Outcome, again: str) -> str:
             "",
             "must be 0",
             *(f"  {name:<26}{values[name]:>5}  {text}" for name, text in MUST_BE_ZERO.items()),
+            *(f"    failed as {code}: {count}" for code, count in found.failures.items()),
             "counted",
             *(f"  {name:<26}{values[name]:>5}  {text}".rstrip() for name, text in COUNTED.items()),
             "",

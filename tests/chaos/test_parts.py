@@ -87,7 +87,7 @@ def test_a_load_that_is_refused_says_so_and_is_no_success() -> None:
 
 
 def outcome(refusal: str | None = None, **counts: int) -> Outcome:
-    found = Report(**{**dict.fromkeys(Report.__dataclass_fields__, 0), **counts})
+    found = Report(**{**dict.fromkeys(Report.__dataclass_fields__, 0), "failures": {}, **counts})
     return Outcome(1, found, (), (), 1.0, 1.0, 0.1, 1, 0, refusal, 0)
 
 

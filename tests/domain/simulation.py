@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from domain import lifecycle, schedule
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, TERMINAL, Stage, State
-from domain.retries import MAX_CRASHES, MAX_FAILURES, stage_delay
+from domain.retries import MAX_CRASHES, MAX_FAILURES, crash_delay, stage_delay
 from domain.schedule import Share
 
 LEASE, REAP = 30.0, 5.0
@@ -192,6 +192,8 @@ def reap(world: World) -> None:
         if video.state in STAGE_OF_RUNNING and video.lease_until < world.now:
             run, video.crashes = RUNS[STAGE_OF_RUNNING[video.state]], video.crashes + 1
             after = State.FAILED if video.crashes >= MAX_CRASHES else run.waiting
+            if after is run.waiting:
+                video.run_at = world.now + crash_delay(video.crashes)
             world.move(video, run.running, after, video.fence)
     world.at(world.now + REAP, lambda: reap(world))
 
