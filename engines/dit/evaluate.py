@@ -24,7 +24,7 @@ from torch import Tensor
 from domain.video import Plan, Size
 from engines.dit import checkpoint as checkpoints
 from engines.dit.checkers import SceneJudge, background, motion, object_colour
-from engines.dit.data import Clip, clip, draw
+from engines.dit.data import Clip, clip, draw, seconds
 from engines.dit.data.shapes import MOTIONS
 from engines.dit.data.words import COLOURS
 from engines.dit.engine import DitEngine
@@ -81,7 +81,7 @@ def sheet(engine: DitEngine, path: Path, steps: int, seed: int) -> None:
 def shapes_prompts(count: int) -> list[Clip]:
     """Held-out clips of a shape before a plain background: every attribute is in the caption."""
     held_out = (clip(seed, "shapes") for seed in range(10_000))
-    plain = (one for one in held_out if one.values["has_ground"] == 0.0 and "background" in one.caption)
+    plain = (one for one in held_out if {"object", "background", "motion"} <= one.facts.keys() and not one.style)
     return [one for one, _ in zip(plain, range(count), strict=False)]
 
 
@@ -121,7 +121,7 @@ def score_shapes(engine: DitEngine, count: int, steps: int) -> dict[str, dict[st
     """Attributes of moving shapes: model, ceiling, chance."""
     clips = shapes_prompts(count)
     captions = [said(one) for one in clips]
-    real = [seen(draw([one], 24, LANDSCAPE.height, LANDSCAPE.width)[0][0]) for one in clips]
+    real = [seen(draw([one], seconds(24, FPS), LANDSCAPE.height, LANDSCAPE.width)[0][0]) for one in clips]
     made = [seen(video) for video in render_all(engine, clips, steps)]
     turned = captions[1:] + captions[:1]
     return {"model": shares(captions, made), "ceiling": shares(captions, real), "chance": shares(turned, made)}
@@ -132,7 +132,7 @@ def score_scenes(engine: DitEngine, count: int, steps: int) -> dict[str, float]:
     judge = SceneJudge(range(2000, 2000 + 8 * FAMILIES), 72, 128)
     clips = [clip(seed) for seed in range(500, 500 + count)]
     families = [one.family for one in clips]
-    real = [judge.family(draw([one], 1, 72, 128)[0][0]) for one in clips]
+    real = [judge.family(draw([one], seconds(1, FPS), 72, 128)[0][0]) for one in clips]
     made = [judge.family(video) for video in render_all(engine, clips, steps)]
     turned = families[1:] + families[:1]
 
@@ -147,7 +147,7 @@ def score_first_frame(engine: DitEngine, count: int) -> dict[str, float]:
     clips = [clip(seed) for seed in range(900, 900 + count)]
     first, rest, still = [], [], []
     for seed, one in enumerate(clips):
-        video = draw([one], 24, LANDSCAPE.height, LANDSCAPE.width)[0][0].permute(0, 2, 3, 1)
+        video = draw([one], seconds(24, FPS), LANDSCAPE.height, LANDSCAPE.width)[0][0].permute(0, 2, 3, 1)
         picture = (video[0] * 255).round().byte().numpy()
         made = torch.from_numpy(frames_of(engine, plan_for(one.caption, seed=seed), picture)).float() / 255
         first.append(decibels(made[0], video[0]))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engines.dit.codec import Codec
-from engines.dit.data import HELD_OUT, clip, draw_on, textures
+from engines.dit.data import HELD_OUT, clip, draw_on, seconds, textures
 from engines.dit.data.canvas import Canvas
 
 BATCH = 8
@@ -32,7 +32,7 @@ def batch_at(step: int, rows: int = BATCH, frames: int = 9) -> Tensor:
     short = rng.choice(SHORT_SIDES)
     sizes = (short, short * 16 // 9 // 16 * 16)
     height, width = sizes if rng.random() < 0.6 else sizes[::-1]
-    board = Canvas.of(frames, height, width, start=rng.uniform(0, 5))
+    board = Canvas.at(seconds(frames, 6, rng.uniform(0, 5)), height, width)
     tall, wide = min(WINDOW[0], height), min(WINDOW[1], width)
     board = board.crop(rng.randint(0, (height - tall) // 2) * 2, rng.randint(0, (width - wide) // 2) * 2, tall, wide)
     families = [rng.choice(("shapes", None)) for _ in range(rows - TEXTURES)]  # motion is what is hard

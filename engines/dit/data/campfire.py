@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Params, Values, conifer, glow, gradient, paint, segment, specks, stars
-from engines.dit.data.words import article, frame, look, say
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import article, look, say
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     forest = rng.random() < 0.5
     values: Values = {
         "phase": rng.uniform(0, 6.3), "seed": float(rng.randrange(4)), "forest": float(forest),
@@ -30,7 +31,7 @@ def sample(rng: Random) -> tuple[Values, str]:
     )
     verb = rng.choice(("burning", "burns", "flickering", "crackling", "glowing", "with rising sparks"))
     when = rng.choice((" at night", " at night", " by night", ""))
-    return values, frame(rng, f"{article(look(rng, 0.25) + fire)} {verb}{where}{when}")
+    return Scene(values, f"{article(look(rng, 0.25) + fire)} {verb}{where}{when}", {})
 
 
 def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:

@@ -22,48 +22,76 @@ Values = dict[str, float | tuple[float, float, float]]
 Colour = tuple[float, float, float]
 
 
+REST = 8.0  # seconds: a camera eases out; in the end it has moved as far as in 8 s at its first speed
+
+
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Where and when to draw: pixel coordinates in short sides, and the time of each frame in seconds."""
+    """Where and when to draw: scene coordinates of the pixels in short sides, scene seconds of the frames.
 
-    u: Tensor  # [1,1,1,W], left to right
-    v: Tensor  # [1,1,H,1], top to bottom
-    t: Tensor  # [1,T,1,1]
-    half_u: float
+    A board that no camera moves has one set of coordinates for all clips and frames; see `filmed`.
+    """
+
+    u: Tensor  # [B|1,T|1,1,W], left to right
+    v: Tensor  # [B|1,T|1,H,1], top to bottom
+    t: Tensor  # [B|1,T,1,1], seconds of the scene
+    half_u: float  # the scene's own frame: half its width and height, wherever the camera is
     half_v: float
-    pixel: float  # one pixel in short sides
+    pixel: Tensor | float  # one pixel in the scene
+    screen_u: Tensor  # [1,1,1,W], the same place on the screen, wherever the camera is
+    screen_v: Tensor  # [1,1,H,1]
+    dot: float  # one pixel on the screen
+
+    @classmethod
+    def at(cls, times_T: Tensor, height: int, width: int, device: torch.device | str | None = None) -> Canvas:
+        """A board for frames at any `times_T` (seconds from the start of the scene, 0 to 60)."""
+        short = min(height, width)
+        u = ((torch.arange(width, dtype=torch.float32) + 0.5 - width / 2) / short).view(1, 1, 1, -1).to(device)
+        v = ((torch.arange(height, dtype=torch.float32) + 0.5 - height / 2) / short).view(1, 1, -1, 1).to(device)
+        t = times_T.to(device, torch.float32).view(1, -1, 1, 1)
+        return cls(u, v, t, width / short / 2, height / short / 2, 1 / short, u, v, 1 / short)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Canvas:
         """A window of the board; the scene stays where it is."""
-        window = self.u[..., left : left + width], self.v[..., top : top + height, :]
-        return replace(self, u=window[0], v=window[1])
-
-    @classmethod
-    def of(cls, frames: int, height: int, width: int, fps: float = 6.0, start: float = 0.0) -> Canvas:
-        """A board of `frames` frames that begins `start` seconds into the scene."""
-        short = min(height, width)
-        u = (torch.arange(width, dtype=torch.float32) + 0.5 - width / 2) / short
-        v = (torch.arange(height, dtype=torch.float32) + 0.5 - height / 2) / short
-        t = torch.arange(frames, dtype=torch.float32) / fps + start
-        return cls(
-            u.view(1, 1, 1, -1),
-            v.view(1, 1, -1, 1),
-            t.view(1, -1, 1, 1),
-            width / short / 2,
-            height / short / 2,
-            1 / short,
+        across, down = slice(left, left + width), slice(top, top + height)
+        return replace(
+            self,
+            u=self.u[..., across],
+            v=self.v[..., down, :],
+            screen_u=self.screen_u[..., across],
+            screen_v=self.screen_v[..., down, :],
         )
+
+    def filmed(self, p: Params) -> Canvas:
+        """The board of clips whose cameras pan (`pan_u`, `pan_v`) and zoom, at their own `pace`, [B,1,1,1] each."""
+        ease = REST * torch.tanh(self.t / REST)
+        scale = torch.exp(-p["zoom"] * ease)
+        return replace(
+            self,
+            u=self.screen_u * scale + p["pan_u"] * ease,
+            v=self.screen_v * scale + p["pan_v"] * ease,
+            t=self.t * p["pace"],
+            pixel=self.dot * scale,
+        )
+
+    def paced(self, p: Params) -> Canvas:
+        """The same for cameras that stand still: layers that do not move are drawn once for all frames."""
+        return replace(self, t=self.t * p["pace"])
+
+    def moments(self, first: int, count: int) -> Canvas:
+        """Some frames of a board that was not filmed yet."""
+        return replace(self, t=self.t[:, first : first + count])
 
     def cover(self, distance: Tensor, softness: float = 1.0) -> Tensor:
         """Antialiased opacity of a shape from its signed distance (negative inside)."""
         return (0.5 - distance / (self.pixel * softness)).clamp(0, 1)
 
 
-def stack(values: Sequence[Values]) -> Params:
+def stack(values: Sequence[Values], device: torch.device | None = None) -> Params:
     """Parameters of single clips -> tensors of a batch."""
     first = values[0]
     return {
-        name: torch.tensor([value[name] for value in values], dtype=torch.float32).view(
+        name: torch.tensor([value[name] for value in values], dtype=torch.float32, device=device).view(
             (-1, 1, 3, 1, 1) if isinstance(first[name], tuple) else (-1, 1, 1, 1)
         )
         for name in first

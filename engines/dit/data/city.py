@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, disc, glow, gradient, paint, stars
-from engines.dit.data.words import COLOURS, article, frame, look, say
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import COLOURS, article, look, say
 
 SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
     "night": ((0.02, 0.02, 0.08), (0.09, 0.04, 0.20), (0.34, 0.10, 0.38)),
@@ -21,8 +22,8 @@ SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
 CARS = ("yellow", "red", "cyan", "white", "pink")
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     time = rng.choice(("night", "night", "night", "sunset"))
     cars, way = rng.random() < 0.75, rng.choice((-1.0, 1.0))
     colour = rng.choice(CARS)
@@ -34,7 +35,7 @@ def sample(rng: Random) -> tuple[Values, str]:
         "speed": rng.uniform(0.26, 0.36),
         "moon_x": rng.uniform(-0.6, 0.6),
     }  # fmt: skip
-    return values, frame(rng, caption(rng, time, cars, way, colour))
+    return Scene(values, caption(rng, time, cars, way, colour), {"time": time})
 
 
 def caption(rng: Random, time: str, cars: bool, way: float, colour: str) -> str:  # noqa: FBT001 - facts of the clip

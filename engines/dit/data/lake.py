@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Colour, Params, Values, conifer, glow, gradient, paint, ridge, stars
-from engines.dit.data.words import article, frame, look, say
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import article, look, say
 
 SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
     "sunset": ((0.30, 0.18, 0.46), (0.88, 0.40, 0.36), (1.00, 0.74, 0.38)),
@@ -34,8 +35,8 @@ LIGHTS: dict[str, Colour] = {
 TIMES = ("sunset", "sunset", "sunrise", "sunrise", "day", "night")
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     time = rng.choice(TIMES)
     trees, mist = rng.random() < 0.65, rng.random() < 0.4
     top, middle, bottom = SKIES[time]
@@ -48,7 +49,7 @@ def sample(rng: Random) -> tuple[Values, str]:
         "snow": 0.0 if time == "night" else 0.75, "stars": float(time == "night"), "seed": float(rng.randrange(4)),
         "trees": float(trees), "mist": float(mist), "wind": rng.uniform(0.8, 1.2),
     }  # fmt: skip
-    return values, frame(rng, caption(rng, time, trees, mist))
+    return Scene(values, caption(rng, time, trees, mist), {"time": time})
 
 
 def caption(rng: Random, time: str, trees: bool, mist: bool) -> str:  # noqa: FBT001 - facts of the clip

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Colour, Params, Values, disc, glow, gradient, paint, stars
-from engines.dit.data.words import article, frame, look, say
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import article, look, say
 
 TIMES = ("sunset", "sunrise", "night", "day")
 SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
@@ -34,8 +35,8 @@ LIGHTS: dict[str, Colour] = {
 }
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     time = rng.choice(("sunset", "sunset", "sunrise", "sunrise", "night", "night", "day"))
     boat = rng.random() < 0.25
     top, middle, bottom = SKIES[time]
@@ -49,7 +50,7 @@ def sample(rng: Random) -> tuple[Values, str]:
         "stars": float(time == "night"), "seed": float(rng.randrange(4)), "boat": float(boat),
         "boat_x": rng.uniform(-0.4, 0.4), "boat_speed": rng.choice((-0.05, 0.05)),
     }  # fmt: skip
-    return values, frame(rng, caption(rng, time, boat))
+    return Scene(values, caption(rng, time, boat), {"time": time})
 
 
 def caption(rng: Random, time: str, boat: bool) -> str:  # noqa: FBT001 - a fact of the clip

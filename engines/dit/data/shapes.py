@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Params, Values, paint
-from engines.dit.data.words import COLOURS, article, frame, say
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import COLOURS, article, say
 
 SHAPES = ("ball", "ball", "ball", "square", "triangle")
 MOTIONS = ("left", "right", "up", "down", "bounce")
@@ -28,8 +29,8 @@ SLIDES = ("slides", "sliding", "moves", "moving", "glides", "travels", "goes")
 PLAIN = (0.80, 0.87, 0.93)
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     shape, motion = rng.choice(SHAPES), rng.choice(MOTIONS)
     colour, other = rng.sample(list(COLOURS), 2)
     setting = (
@@ -50,7 +51,8 @@ def sample(rng: Random) -> tuple[Values, str]:
     }
     if setting == "none" and colour == "white":
         values["background"] = (0.45, 0.62, 0.80)
-    return values, frame(rng, caption(rng, shape, motion, colour=colour, other=other, setting=setting))
+    facts = {"object": colour, "shape": shape, "motion": motion, **({setting: other} if setting != "none" else {})}
+    return Scene(values, caption(rng, shape, motion, colour=colour, other=other, setting=setting), facts)
 
 
 def caption(rng: Random, shape: str, motion: str, *, colour: str, other: str, setting: str) -> str:

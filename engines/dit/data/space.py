@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Params, Values, disc, glow, paint, segment, stars
-from engines.dit.data.words import COLOURS, article, frame, look, say
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import COLOURS, article, look, say
 
 VOID = (0.01, 0.01, 0.035)
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     astronaut, earth = rng.random() < 0.65, rng.random() < 0.65
     colour = "blue" if earth else rng.choice([name for name in COLOURS if name not in ("black", "white")])
-    zoom = 0.0 if astronaut else rng.choice((0.0, 0.0, 0.09, -0.07))
     side = rng.choice((-1.0, 1.0))
     values: Values = {
         "astronaut": float(astronaut), "earth": float(earth),
@@ -29,15 +29,15 @@ def sample(rng: Random) -> tuple[Values, str]:
         "x": side * rng.uniform(0.30, 0.55) if astronaut else rng.uniform(-0.1, 0.1),
         "y": rng.uniform(0.10, 0.35) if astronaut else rng.uniform(-0.05, 0.05),
         "size": rng.uniform(0.34, 0.46) if astronaut else rng.uniform(0.28, 0.34),
-        "zoom": zoom, "seed": float(rng.randrange(6)), "spin": rng.uniform(0.10, 0.16), "phase": rng.uniform(0, 6.3),
+        "seed": float(rng.randrange(6)), "spin": rng.uniform(0.10, 0.16), "phase": rng.uniform(0, 6.3),
         "man_x": -side * rng.uniform(0.25, 0.45), "man_y": rng.uniform(-0.12, 0.0),
         "drift": -side * rng.uniform(-0.03, 0.03), "turn": rng.uniform(-0.12, 0.12), "tilt": rng.uniform(-0.5, 0.5),
         "void": VOID,
     }  # fmt: skip
-    return values, frame(rng, caption(rng, astronaut, earth, colour, zoom))
+    return Scene(values, caption(rng, astronaut, earth, colour), {} if earth else {"planet": colour})
 
 
-def caption(rng: Random, astronaut: bool, earth: bool, colour: str, zoom: float) -> str:  # noqa: FBT001 - facts of the clip
+def caption(rng: Random, astronaut: bool, earth: bool, colour: str) -> str:  # noqa: FBT001 - facts of the clip
     """The sentence for a clip."""
     space = say(rng, "space")
     globe = say(rng, "earth") if earth else article(f"{say(rng, colour)} planet")
@@ -57,11 +57,6 @@ def caption(rng: Random, astronaut: bool, earth: bool, colour: str, zoom: float)
             )
         )
         return f"{man} {verb} {where}{scene}{twinkle}"
-    move = {
-        0.0: "",
-        0.09: rng.choice((", camera zooms in", ", zoom in", " coming closer")),
-        -0.07: rng.choice((", camera zooms out", ", zoom out")),
-    }[zoom]
     form = rng.choice(
         (
             f"{globe} seen from {space}",
@@ -70,7 +65,7 @@ def caption(rng: Random, astronaut: bool, earth: bool, colour: str, zoom: float)
             f"{globe} among the stars",
         )
     )
-    return form + twinkle + move
+    return form + twinkle
 
 
 def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
@@ -78,7 +73,7 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     image = p["void"] * (1 + 1.5 * (0.5 + canvas.v / canvas.half_v * 0.5)).unsqueeze(2)
     image = glow(image, stars(canvas, p["seed"]), torch.ones(1, 1, 3, 1, 1))
     x, y = p["x"] * canvas.half_u, p["y"] * canvas.half_v * 1.0
-    size = p["size"] * (1 + p["zoom"] * canvas.t.clamp(max=8))
+    size = p["size"]
     distance = disc(canvas, x, y)
     halo = torch.exp(-((distance - size).clamp(min=0) / 0.045)) * 0.75
     image = glow(image, halo * p["earth"], torch.tensor((0.30, 0.55, 1.0)).view(1, 1, 3, 1, 1))

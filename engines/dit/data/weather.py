@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, conifer, gradient, hills, paint, specks
-from engines.dit.data.words import frame, look
+from engines.dit.data.scene import Scene
+from engines.dit.data.words import look
 
 SKIES: dict[tuple[str, str], tuple[Colour, Colour, Colour]] = {
     ("snow", "day"): ((0.62, 0.70, 0.80), (0.74, 0.80, 0.87), (0.86, 0.89, 0.93)),
@@ -25,10 +26,14 @@ LANDS: dict[tuple[str, str], tuple[Colour, Colour, Colour]] = {  # far hill, nea
     ("rain", "day"): ((0.30, 0.42, 0.36), (0.20, 0.36, 0.22), (0.07, 0.19, 0.13)),
     ("rain", "night"): ((0.06, 0.10, 0.11), (0.04, 0.08, 0.07), (0.01, 0.03, 0.03)),
 }
+WHEN = {
+    "night": (" at night", " by night", " in the dark"),
+    "day": ("", "", " by day", " on a grey day"),
+}
 
 
-def sample(rng: Random) -> tuple[Values, str]:
-    """Draw the parameters of a clip, and its caption."""
+def sample(rng: Random) -> Scene:
+    """Draw the parameters of a clip, its sentence and its facts."""
     kind, time = rng.choice(("snow", "rain")), rng.choice(("day", "day", "night"))
     forest = rng.random() < 0.55
     top, middle, bottom = SKIES[kind, time]
@@ -39,20 +44,17 @@ def sample(rng: Random) -> tuple[Values, str]:
         "seed": float(rng.randrange(4)),
         "ink": (1.0, 1.0, 1.0) if kind == "snow" else (0.76, 0.83, 0.90), "speed": rng.uniform(0.9, 1.1),
     }  # fmt: skip
-    return values, frame(rng, caption(rng, kind, time, forest))
+    when = rng.choice(WHEN[time])
+    facts = {"weather": kind, **({"time": time} if when else {})}
+    return Scene(values, caption(rng, kind, forest) + when, facts)
 
 
-def caption(rng: Random, kind: str, time: str, forest: bool) -> str:  # noqa: FBT001 - a fact of the clip
+def caption(rng: Random, kind: str, forest: bool) -> str:  # noqa: FBT001 - a fact of the clip
     """The sentence for a clip."""
     land = rng.choice(
         ("a forest", "the forest", "a fir forest", "pine trees", "the woods")
         if forest
         else ("hills", "the hills", "the mountains", "rolling hills", "a valley")
-    )
-    when = (
-        rng.choice((" at night", " by night", " in the dark"))
-        if time == "night"
-        else rng.choice(("", "", " by day", " on a grey day"))
     )
     if kind == "snow":
         forms = (
@@ -72,7 +74,7 @@ def caption(rng: Random, kind: str, time: str, forest: bool) -> str:  # noqa: FB
             f"it is raining over {land}",
             f"a storm with rain over {land}",
         )
-    return rng.choice(forms) + when
+    return rng.choice(forms)
 
 
 def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:

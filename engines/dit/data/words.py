@@ -56,8 +56,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 LOOKS = ("beautiful", "serene", "quiet", "peaceful", "calm", "stunning", "majestic", "lovely", "tranquil", "dramatic")
-OPENERS = ("", "", "", "", "", "a video of ", "cinematic shot of ", "a wide shot of ", "footage of ", "a clip of ")
-CLOSERS = ("", "", "", "", "", "", ", cinematic", ", highly detailed", ", 4k", ", slow motion", ", photorealistic")
+OPENERS = ("", "", "", "", "", "a video of ", "a wide shot of ", "footage of ", "a clip of ")
+CLOSERS = ("", "", "", "", "", "", ", highly detailed", ", 4k", ", photorealistic")
 
 
 def say(rng: Random, concept: str) -> str:

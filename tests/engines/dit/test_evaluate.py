@@ -13,7 +13,7 @@ from PIL import Image
 from domain.video import Size
 from engines.dit import evaluate
 from engines.dit.checkers import SceneJudge, background, motion, nearest_colour, object_colour
-from engines.dit.data import clip, draw
+from engines.dit.data import clip, draw, seconds
 from engines.dit.data.words import COLOURS
 from engines.dit.engine import DitEngine
 
@@ -21,7 +21,7 @@ from engines.dit.engine import DitEngine
 @pytest.fixture(scope="module")
 def judged() -> tuple[list[dict[str, str]], list[dict[str, str | None]]]:
     clips = evaluate.shapes_prompts(24)
-    videos = [draw([one], 24, 54, 96)[0][0] for one in clips]
+    videos = [draw([one], seconds(24, 6), 54, 96)[0][0] for one in clips]
     return [evaluate.said(one) for one in clips], [evaluate.seen(video) for video in videos]
 
 
@@ -54,7 +54,7 @@ def test_a_colour_is_itself_also_in_shade(name: str) -> None:
 def test_the_scene_judge_knows_scenes() -> None:
     judge = SceneJudge(range(2000, 2250), 54, 96)
     clips = [clip(seed) for seed in range(500, 530)]
-    right = [judge.family(draw([one], 1, 54, 96)[0][0]) == one.family for one in clips]
+    right = [judge.family(draw([one], seconds(1, 6), 54, 96)[0][0]) == one.family for one in clips]
     assert sum(right) / len(right) > 0.85
 
 

@@ -9,7 +9,7 @@ import torch
 from engines.dit import evaluate
 from engines.dit.checkers import SceneJudge
 from engines.dit.checkpoint import FILES, WEIGHTS
-from engines.dit.data import clip, draw
+from engines.dit.data import clip, draw, seconds
 from engines.dit.engine import DitEngine
 
 
@@ -42,7 +42,7 @@ def test_most_prompts_give_the_scene_they_name(trained: DitEngine) -> None:
 
 
 def test_a_clip_begins_with_the_picture_it_was_given(trained: DitEngine) -> None:
-    picture = (draw([clip(904, "lake")], 1, 144, 256)[0][0, 0].permute(1, 2, 0) * 255).round().byte().numpy()
+    picture = (draw([clip(904, "lake")], seconds(1, 6), 144, 256)[0][0, 0].permute(1, 2, 0) * 255).round().byte().numpy()
     first = evaluate.frames_of(trained, evaluate.plan_for("a mountain lake", steps=1), picture)[0]
     error = np.square(first / 255.0 - picture / 255.0).mean()
     assert -10 * np.log10(error) > 25
