@@ -20,7 +20,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from engines.dit.data import campfire, city, director, lake, sea, shapes, space, styles, weather
+from engines.dit.data import campfire, city, director, forest, lake, mountains, sea, shapes, space, styles, weather
 from engines.dit.data.canvas import Canvas, Values, stack
 from engines.dit.data.director import FASTEST, STILL, STYLES, Camera
 from engines.dit.data.scene import Pair, is_held_out
@@ -38,15 +38,19 @@ FAMILIES: dict[str, ModuleType] = {
     "space": space,
     "weather": weather,
     "campfire": campfire,
+    "mountains": mountains,
+    "forest": forest,
 }
 WEIGHTS = {
-    "shapes": 9,
+    "shapes": 11,
     "sea": 3,
     "lake": 4,
     "city": 3,
     "space": 6,
     "weather": 2,
     "campfire": 1,
+    "mountains": 3,
+    "forest": 3,
 }  # lone objects are hardest
 HELD_OUT = 1_000_000
 PIXELS = {"cpu": 160_000}  # of all frames drawn at once: what stays in a core's cache
@@ -64,7 +68,12 @@ class Clip:
     pace: float = 1.0  # scene seconds per clip second, 1/3 to 3
     camera: Camera = STILL
     facts: Mapping[str, str] = field(default_factory=dict)  # what the caption says and a judge can see
-    unseen: tuple[Pair, ...] = ()  # its combinations that are held out from training
+    pairs: tuple[Pair, ...] = ()  # its combinations with something in it that came later
+
+    @property
+    def unseen(self) -> tuple[Pair, ...]:
+        """Those of its combinations that are held out from training."""
+        return tuple(pair for pair in self.pairs if is_held_out(pair))
 
     @property
     def motion(self) -> float:
@@ -97,13 +106,12 @@ def imagine(rng: Random, family: str | None) -> Clip:
     scene = FAMILIES[family].sample(rng)
     what = director.direct(rng)
     sentence, facts = director.tell(rng, scene.sentence, scene.facts, what)
-    pairs = [*scene.pairs, *([("style", what.style, family)] if what.style else [])]
-    pairs += [("camera", what.move, family)] if what.move else []
-    unseen = tuple(pair for pair in pairs if is_held_out(pair))
+    pairs = scene.pairs + ((("style", what.style, family),) if what.style else ())
+    pairs += (("camera", what.move, family),) if what.move else ()
     values = {**scene.values, "pace": what.pace, "pan_u": what.camera.pan_u, "pan_v": what.camera.pan_v}
     values["zoom"] = what.camera.zoom
     facts = {"family": family, **facts}
-    return Clip(family, values, frame(rng, sentence), what.style, what.pace, what.camera, facts, unseen)
+    return Clip(family, values, frame(rng, sentence), what.style, what.pace, what.camera, facts, pairs)
 
 
 def seconds(frames: int, fps: float, start: float = 0.0) -> Tensor:

@@ -10,9 +10,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, disc, glow, gradient, paint, stars
+from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, disc, glow, gradient, paint, segment, stars
 from engines.dit.data.scene import Scene
-from engines.dit.data.words import COLOURS, article, look, say
+from engines.dit.data.words import COLOURS, article, hue, look, say
 
 SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
     "night": ((0.02, 0.02, 0.08), (0.09, 0.04, 0.20), (0.34, 0.10, 0.38)),
@@ -35,10 +35,11 @@ def sample(rng: Random) -> Scene:
         "speed": rng.uniform(0.26, 0.36),
         "moon_x": rng.uniform(-0.6, 0.6),
     }  # fmt: skip
-    return Scene(values, caption(rng, time, cars, way, colour), {"time": time})
+    tint, pairs = hue(rng, colour, "car") if cars and rng.random() < 0.5 else ("", ())
+    return Scene(values, caption(rng, time, cars, way, tint), {"time": time}, pairs)
 
 
-def caption(rng: Random, time: str, cars: bool, way: float, colour: str) -> str:  # noqa: FBT001 - facts of the clip
+def caption(rng: Random, time: str, cars: bool, way: float, tint: str) -> str:  # noqa: FBT001 - facts of the clip
     """The sentence for a clip."""
     city, mood = say(rng, "city"), look(rng, 0.3)
     when = rng.choice(
@@ -49,10 +50,7 @@ def caption(rng: Random, time: str, cars: bool, way: float, colour: str) -> str:
     )
     if not cars:
         return base + rng.choice(("", ", neon lights", ", lit windows", f" with neon-lit {say(rng, 'skyscrapers')}"))
-    paint_, heading = (
-        rng.choice(("", f"{say(rng, colour)} ")),
-        rng.choice(("", "", " moving left" if way < 0 else " moving right")),
-    )
+    heading = rng.choice(("", "", " moving left" if way < 0 else " moving right"))
     between = rng.choice(
         (
             "",
@@ -61,7 +59,9 @@ def caption(rng: Random, time: str, cars: bool, way: float, colour: str) -> str:
             f" among neon {say(rng, 'skyscrapers')}",
         )
     )
-    return f"{base}{rng.choice((', with', ' with', ','))} {paint_}{say(rng, 'cars')}{heading}{between}"
+    return f"{base}{rng.choice((', with', ' with', ','))} {tint} {say(rng, 'cars')}{heading}{between}".replace(
+        "  ", " "
+    )
 
 
 def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
@@ -116,15 +116,18 @@ def traffic(
     lane = torch.floor(along / gap + 0.5)
     bob = 0.012 * torch.sin(2 * canvas.t + 2 * lane)
     u, v = (along - lane * gap) / size * way, (canvas.v - height * canvas.half_v - bob) / size
-    body = ((u / 1.0).square() + (v / 0.36).square()).sqrt() - 0.115
-    top = ((u + 0.01).square() + ((v + 0.03) / 0.75).square()).sqrt() - 0.062
+    body = segment(u, v + 0.10 * u.square(), (-0.12, 0.012), (0.13, 0.006), 0.026)
+    fin = segment(u, v, (-0.145, -0.055), (-0.10, 0.0), 0.011)
+    top = torch.maximum(((u + 0.005) / 1.9).square() + (v + 0.012).square() - 0.0021, v - 0.01)
     show = p["cars"]
-    trail = torch.exp(-(v / 0.018).square()) * ((u + 0.45) / 0.45).clamp(0, 1) * (u < 0)
-    image = glow(image, 0.7 * trail * show, p["car"])
-    image = glow(image, 0.35 * show * torch.exp(-(u.square() + (v / 0.6).square()) / 0.035), p["car"])
-    image = paint(image, canvas.cover(top * size) * show, torch.tensor((0.16, 0.20, 0.30)).view(1, 1, 3, 1, 1))
-    mask = canvas.cover(body * size) * show
-    image = paint(image, mask, p["car"] * (1.0 - 3.0 * v.clamp(-0.05, 0.12)).unsqueeze(2))
-    lamp = torch.exp(-((u - 0.11).square() + v.square()) / 0.0006)
+    trail = torch.exp(-(v / 0.016).square()) * ((u + 0.60) / 0.60).clamp(0, 1) * (u < -0.1)
+    image = glow(image, 0.75 * trail * show, p["car"])
+    under = torch.exp(-(u / 0.13).square() - ((v - 0.06) / 0.035).square())
+    image = glow(image, 0.55 * show * under, 0.5 * p["car"] + 0.3)
+    glass = torch.tensor((0.55, 0.80, 0.95)).view(1, 1, 3, 1, 1) * (0.75 - 9 * (v + 0.03)).clamp(0.2, 1).unsqueeze(2)
+    image = paint(image, canvas.cover(top * 8 * size) * show, glass)
+    mask = canvas.cover(torch.minimum(body, fin) * size) * show
+    image = paint(image, mask, p["car"] * (0.92 - 9.0 * v.clamp(-0.03, 0.05)).unsqueeze(2))
+    lamp = torch.exp(-((u - 0.145).square() + (v - 0.005).square()) / 0.0005)
     image = glow(image, lamp * show, torch.ones(1, 1, 3, 1, 1))
     return image, torch.maximum(mask, 0.3 * show * trail)

@@ -10,7 +10,8 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, conifer, glow, gradient, paint, ridge, stars
+from engines.dit.data.canvas import Canvas, Colour, Params, Values, conifer, glow, gradient, paint, stars
+from engines.dit.data.nature import massif
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
 
@@ -113,13 +114,15 @@ def scenery(canvas: Canvas, p: Params, v: Tensor, shore: float) -> Tensor:
     distance = ((canvas.u - x).square() + (v - y).square()).sqrt()
     image = glow(image, 0.45 * torch.exp(-(distance / 0.38).square()), p["light"] * 0.8)
     image = paint(image, canvas.cover(distance - 0.10, 2.0), p["light"])
-    peak = shore - canvas.half_v * (0.16 + 0.62 * ridge(canvas.u, p["phase"], p["rough"]))
-    image = paint(image, canvas.cover(peak - v), p["far"] * (1 + 0.25 * (v - shore)).unsqueeze(2))
-    cap = peak + 0.09 + 0.03 * torch.sin(26 * canvas.u + p["phase"])
-    white = canvas.cover(peak - v) * canvas.cover(v - cap, 2.0) * p["snow"] * canvas.cover(v - shore + 0.30)
-    image = paint(image, white, 0.4 * p["far"] + 0.6 * p["light"])
-    foot = shore - canvas.half_v * (0.05 + 0.30 * ridge(canvas.u * 1.3 + 2, p["phase"] * 1.7, p["rough"]))
-    return paint(image, canvas.cover(foot - v), p["near"])
+    side, haze = -p["x"].sign(), 0.4 * p["bottom"] + 0.6 * p["far"]
+    image = massif(
+        canvas, v, image, foot=shore, tall=0.78, phase=p["phase"], rough=p["rough"], rock=p["far"],
+        light=p["light"], snow=p["snow"], side=side, haze=haze,
+    )  # fmt: skip
+    return massif(
+        canvas, v, image, foot=shore, tall=0.36, phase=p["phase"] * 1.7 + 2, rough=p["rough"], rock=p["near"],
+        light=p["light"], snow=0.0, side=side,
+    )  # fmt: skip
 
 
 def fog(canvas: Canvas, p: Params, shore: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Params, Values, disc, glow, paint, segment, stars
 from engines.dit.data.scene import Scene
-from engines.dit.data.words import COLOURS, article, look, say
+from engines.dit.data.words import COLOURS, article, hue, look, say
 
 VOID = (0.01, 0.01, 0.035)
 
@@ -34,13 +34,14 @@ def sample(rng: Random) -> Scene:
         "drift": -side * rng.uniform(-0.03, 0.03), "turn": rng.uniform(-0.12, 0.12), "tilt": rng.uniform(-0.5, 0.5),
         "void": VOID,
     }  # fmt: skip
-    return Scene(values, caption(rng, astronaut, earth, colour), {} if earth else {"planet": colour})
+    tint, pairs = ("", ()) if earth else hue(rng, colour, "planet")
+    return Scene(values, caption(rng, astronaut, tint), {} if earth else {"planet": colour}, pairs)
 
 
-def caption(rng: Random, astronaut: bool, earth: bool, colour: str) -> str:  # noqa: FBT001 - facts of the clip
-    """The sentence for a clip."""
+def caption(rng: Random, astronaut: bool, tint: str) -> str:  # noqa: FBT001 - a fact of the clip
+    """The sentence for a clip; `tint` is the colour of a planet, "" for the Earth."""
     space = say(rng, "space")
-    globe = say(rng, "earth") if earth else article(f"{say(rng, colour)} planet")
+    globe = article(f"{tint} planet") if tint else say(rng, "earth")
     twinkle = rng.choice(
         ("", ", stars twinkling", ", twinkling stars", " with stars twinkling", ", stars in the background")
     )
@@ -84,21 +85,54 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
 
 
 def planet(canvas: Canvas, p: Params, x: Tensor, y: Tensor, size: Tensor) -> Tensor:
-    """A turning globe lit from the upper left: seas, lands and clouds for the Earth, bands for the others."""
+    """A turning globe lit from the upper left: the Earth's seas, lands and clouds, or the bands of another planet."""
     a, b = ((canvas.u - x) / size).clamp(-1, 1), ((canvas.v - y) / size).clamp(-1, 1)
     depth = (1 - a.square() - b.square()).clamp(min=0).sqrt()
-    longitude = a * (1.25 - 0.25 * depth) + p["spin"] * canvas.t
-    land = torch.sin(3.1 * longitude + p["phase"] + 1.3 * torch.sin(2.7 * b + p["phase"])) + 0.7 * torch.sin(
-        4.7 * b - 2.2 * longitude
-    )
-    cloud = torch.sin(2.2 * longitude + 5.5 * b + 1.5 * torch.sin(3 * longitude + p["phase"])) + 0.4 * torch.sin(9 * b)
-    bands = 1 + 0.16 * torch.sin(9 * b + 0.8 * torch.sin(3 * longitude + p["phase"]))
-    body = p["colour"] * torch.where(p["earth"] > 0, torch.ones_like(bands), bands).unsqueeze(2)
-    green = torch.tensor((0.22, 0.46, 0.20)).view(1, 1, 3, 1, 1)
-    body = paint(body, p["earth"] * ((land - 0.35) * 4).clamp(0, 1), green)
-    body = paint(body, 0.85 * p["earth"] * ((cloud - 0.75) * 2.5).clamp(0, 1), torch.ones(1, 1, 3, 1, 1))
-    light = (0.62 * depth - 0.42 * a - 0.46 * b + 0.22).clamp(0.06, 1.12)
+    body = torch.zeros(1)
+    if (p["earth"] == 0).any():
+        body = bands(p, a, b, depth, canvas.t)
+    if (p["earth"] > 0).any():
+        body = torch.where(p["earth"].unsqueeze(2) > 0, earth(p, a, b, depth, canvas.t), body)
+    light = (0.68 * depth - 0.46 * a - 0.48 * b + 0.16).clamp(0.03, 1.1)
     return body * light.unsqueeze(2)
+
+
+def turned(p: Params, a: Tensor, depth: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a point of the disc is on the globe, about its axis."""
+    cos, sin = torch.cos(angle + p["phase"]), torch.sin(angle + p["phase"])
+    return a * cos - depth * sin, depth * cos + a * sin
+
+
+def bands(p: Params, a: Tensor, b: Tensor, depth: Tensor, t: Tensor) -> Tensor:
+    """A gas giant: bands that wave, and a storm that comes round."""
+    x, z = turned(p, a, depth, -p["spin"] * t)
+    wave = 0.25 * torch.sin(3 * x + 2 * z) + 0.12 * torch.sin(7 * z - 4 * x)
+    tone = 1 + 0.17 * torch.sin(10 * b + wave * 3) + 0.07 * torch.sin(23 * b + 5 * wave)
+    storm = torch.exp(-((x - 0.2).square() / 0.05 + (b - 0.28).square() / 0.012)) * (z > 0)
+    body = p["colour"] * tone.unsqueeze(2)
+    return paint(body, 0.55 * storm, torch.ones(1, 1, 3, 1, 1) * 0.9)
+
+
+def earth(p: Params, a: Tensor, b: Tensor, depth: Tensor, t: Tensor) -> Tensor:
+    """Seas with a glint, green and dry lands, ice at the poles, and clouds that turn a little faster."""
+    x, z = turned(p, a, depth, -p["spin"] * t)
+    bend = 1.1 * torch.sin(2.6 * b + 1.7 * x)
+    land = torch.sin(2.9 * x + bend) + torch.sin(3.3 * z + 2.1 * b - bend) + 0.45 * torch.sin(7 * x - 5 * b + 2 * bend)
+    land = land + 0.30 * torch.sin(11 * z + 9 * b) + 0.25 * torch.sin(9 * b - 12 * x)
+    shore = ((land - 0.35) * 5).clamp(0, 1)
+    dry = (0.5 + 0.5 * torch.sin(5 * b + 2.3 * land)).unsqueeze(2)
+    green, sand = ((0.16, 0.42, 0.16), (0.62, 0.53, 0.32))
+    ground = (
+        torch.tensor(green).view(1, 1, 3, 1, 1) * (1 - 0.7 * dry) + torch.tensor(sand).view(1, 1, 3, 1, 1) * 0.7 * dry
+    )
+    sea = torch.tensor((0.05, 0.22, 0.58)).view(1, 1, 3, 1, 1)
+    glint = torch.exp(-((a + 0.42).square() + (b + 0.45).square()) / 0.05).unsqueeze(2)
+    body = paint(sea + 0.28 * glint, shore, ground)
+    body = paint(body, ((b.abs() + 0.05 * land - 0.84) * 9).clamp(0, 1), torch.full((1, 1, 3, 1, 1), 0.93))
+    x, z = turned(p, a, depth, -1.35 * p["spin"] * t)
+    swirl = 1.4 * torch.sin(2.2 * x + 3.1 * b) + 0.8 * torch.sin(3.7 * z - 2 * b)
+    cloud = torch.sin(4.1 * b + swirl) + 0.6 * torch.sin(6.3 * x + 8.7 * b + swirl) + 0.4 * torch.sin(13 * z + 9 * b)
+    return paint(body, 0.9 * ((cloud - 0.55) * 1.6).clamp(0, 1), torch.full((1, 1, 3, 1, 1), 0.97))
 
 
 def astronaut_at(canvas: Canvas, p: Params, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from engines.dit.data.canvas import Colour
+from engines.dit.data.scene import Pair
 
 COLOURS: dict[str, Colour] = {
     "red": (0.86, 0.12, 0.12),
@@ -33,6 +34,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "ball": ("ball", "ball", "ball", "sphere", "circle", "round ball"),
     "square": ("square", "square", "cube", "box", "block"),
     "triangle": ("triangle", "triangle", "pyramid", "wedge"),
+    "star": ("star", "star", "five-pointed star"),
+    "ring": ("ring", "ring", "hoop", "torus"),
+    "diamond": ("diamond", "diamond", "rhombus", "gem"),
+    "heart": ("heart", "heart", "love heart"),
     "sea": ("sea", "sea", "ocean", "water", "waves", "calm sea"),
     "lake": (
         "mountain lake",
@@ -52,8 +57,31 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "day": ("by day", "on a sunny day", "in daylight", "at noon", "on a clear day", "under a blue sky"),
     "sunset": ("sunset", "sunset", "sunset", "dusk", "sundown"),
     "sunrise": ("sunrise", "sunrise", "sunrise", "dawn", "daybreak"),
+    "mountains": (
+        "mountains",
+        "snowy mountains",
+        "mountain peaks",
+        "mountain ranges",
+        "alpine peaks",
+        "high mountains",
+    ),
+    "forest": ("forest", "forest", "forest", "wood", "woodland"),
     "campfire": ("campfire", "campfire", "bonfire", "fire", "camp fire"),
 }
+
+NEW: dict[str, tuple[str, ...]] = {  # names of colours that came later: some of them never beside some objects
+    "red": ("vermilion", "burgundy", "maroon", "cherry", "carmine"),
+    "orange": ("apricot", "pumpkin", "rust", "copper", "saffron"),
+    "yellow": ("mustard", "canary", "sunny yellow", "gold", "maize"),
+    "green": ("chartreuse", "olive", "jade", "forest green", "mint"),
+    "cyan": ("aquamarine", "seafoam", "cyan blue"),
+    "blue": ("sapphire", "ultramarine", "cerulean", "royal blue", "denim"),
+    "purple": ("plum", "mauve", "lavender", "amethyst", "grape"),
+    "pink": ("fuchsia", "salmon", "coral", "blush", "flamingo"),
+    "white": ("cream", "pearl", "chalk", "alabaster"),
+    "black": ("ebony", "onyx", "charcoal", "raven black"),
+}
+NEWER = 0.22  # share of colours that are called by a new name
 
 LOOKS = ("beautiful", "serene", "quiet", "peaceful", "calm", "stunning", "majestic", "lovely", "tranquil", "dramatic")
 OPENERS = ("", "", "", "", "", "a video of ", "a wide shot of ", "footage of ", "a clip of ")
@@ -63,6 +91,14 @@ CLOSERS = ("", "", "", "", "", "", ", highly detailed", ", 4k", ", photorealisti
 def say(rng: Random, concept: str) -> str:
     """One of the phrases for a concept."""
     return rng.choice(SYNONYMS[concept])
+
+
+def hue(rng: Random, colour: str, thing: str) -> tuple[str, tuple[Pair, ...]]:
+    """A name for the colour of a thing, and the combination if the name is a new one."""
+    if rng.random() >= NEWER:
+        return say(rng, colour), ()
+    name = rng.choice(NEW[colour])
+    return name, (("synonym", name, thing),)
 
 
 def article(phrase: str) -> str:

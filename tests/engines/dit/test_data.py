@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
 
+from engines.dit.config import TextConfig
 from engines.dit.data import (
     FAMILIES,
     HELD_OUT,
@@ -17,11 +19,23 @@ from engines.dit.data import (
     clip,
     draw,
     held_out_clip,
+    imagine,
     seconds,
     styles,
     textures,
 )
-from engines.dit.data.director import MOVES
+from engines.dit.data.director import MOVE_WORDS, MOVES, STYLE_WORDS
+from engines.dit.data.scene import ONE_IN, is_held_out
+from engines.dit.data.shapes import NEW_MOTIONS, NEW_SHAPES, SHAPES, VERBS
+from engines.dit.data.words import NEW, SYNONYMS
+from engines.dit.text import Vocabulary
+
+PROMPTS = (
+    "a beautiful sunset over a mountain lake, with trees swaying in the wind",
+    "a futuristic city at night, with flying cars between neon-lit skyscrapers",
+    "a serene mountain lake at sunrise, with mist rising from the water",
+    "an astronaut floating in space, Earth visible in the background, stars twinkling",
+)
 
 
 def directed(one: Clip, *, style: str = "", pace: float = 1.0, camera: Camera = Camera()) -> Clip:  # noqa: B008
@@ -160,7 +174,53 @@ def test_training_never_sees_a_held_out_combination_and_held_out_clips_have_one(
     assert not any(clip(HELD_OUT + seed).unseen for seed in range(20_000))
     kinds = [pair[0] for seed in range(300) for pair in held_out_clip(seed).unseen]
     assert len(kinds) >= 300
-    assert {"style", "camera"} <= set(kinds)
+    assert set(kinds) == set(ONE_IN)
+    for kind in ONE_IN:
+        assert any(pair[0] == kind for pair in held_out_clip(1, kind).unseen)
+
+
+def test_only_combinations_with_something_new_are_held_out_and_not_too_many() -> None:
+    pairs = {pair for seed in range(6000) for pair in imagine(Random(seed), None).pairs}
+    for kind, odds in ONE_IN.items():
+        own = [pair for pair in pairs if pair[0] == kind]
+        share = sum(map(is_held_out, own)) / len(own)
+        print(f"{kind}: {len(own)} combinations, {share:.0%} held out")
+        assert 0.4 / odds < share < 1.8 / odds
+    new = {*NEW_SHAPES, *NEW_MOTIONS, *STYLES, *MOVES, *(word for words in NEW.values() for word in words)}
+    assert all(set(pair[1:]) & new for pair in pairs)
+
+
+def ways_to_say(name: str, fact: str) -> list[str]:
+    """Phrases one of which is in a caption with this fact."""
+    extra = {
+        "sunset": ["sets", "setting sun", "evening"], "sunrise": ["rises", "morning sun"],
+        "night": ["moon", "night", "dark", "stars"], "day": ["blue sea", "clear sky", "sunny day", "blue", "day"],
+        "snow": ["snow"], "rain": ["rain"], "lake": ["lake"], "sea": ["sea"], "space": ["star", "weightless"],
+        "shapes": [word for shape in SHAPES for word in SYNONYMS[shape]], "weather": ["snow", "rain", "winter"],
+        "mountains": ["mountain", "peaks"], "city": ["city"],
+    }  # fmt: skip
+    words = [*SYNONYMS.get(fact, ()), *NEW.get(fact, ()), *extra.get(fact, ())]
+    verbs: tuple[str, ...] = VERBS.get(fact, ())
+    words += [verb.replace("{} ", "") for verb in verbs]
+    forms = {"style": STYLE_WORDS, "camera": MOVE_WORDS}.get(name, {}).get(fact, ())
+    return words + [form.replace("{}", "").strip(" ,") for form in forms]
+
+
+def test_what_the_facts_say_the_caption_says() -> None:
+    for seed in range(3000):
+        one = clip(HELD_OUT + seed)
+        assert one.facts["family"] == one.family
+        for name, fact in one.facts.items():
+            words = ways_to_say(name, fact)
+            assert any(word.lower() in one.caption.lower() for word in words), (name, fact, one.caption)
+
+
+def test_the_prompts_of_the_readme_are_made_of_known_words() -> None:
+    split = Vocabulary((), TextConfig()).split
+    words = {word for seed in range(8000) for word in split(clip(HELD_OUT + seed).caption)}
+    print(f"{len(words)} words in 8000 captions")
+    for prompt in PROMPTS:
+        assert set(split(prompt)) <= words, set(split(prompt)) - words
 
 
 def test_a_good_half_of_the_clips_is_directed() -> None:
