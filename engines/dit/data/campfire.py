@@ -45,11 +45,23 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
         tree = conifer(canvas.u, canvas.v, torch.full_like(foot, place * canvas.half_u), foot, height=height)
         image = paint(image, canvas.cover(tree) * p["forest"], torch.tensor((0.035, 0.05, 0.05)).view(1, 1, 3, 1, 1))
     image = paint(image, canvas.cover(ground - canvas.v), torch.tensor((0.10, 0.08, 0.07)).view(1, 1, 3, 1, 1))
+    image = stones(canvas, image, ground + 0.165)
     base = ground + 0.12
     warmth = torch.exp(-(canvas.u.square() + ((canvas.v - base + 0.1) * 1.2).square()) / 0.16) * flicker
     image = glow(image, 0.55 * warmth, torch.tensor((1.0, 0.45, 0.12)).view(1, 1, 3, 1, 1))
     image, mask = flames(canvas, p, image, base)
     return logs(canvas, image, base), mask
+
+
+def stones(canvas: Canvas, image: Tensor, height: float) -> Tensor:
+    """A ring of stones around the fire."""
+    for place in range(9):
+        x, y, size = -0.36 + 0.09 * place, height + 0.022 * ((place * 5) % 3), 0.036 + 0.006 * (place % 3)
+        u, v = (canvas.u - x) / 1.25, canvas.v - y
+        stone = canvas.cover((u.square() + v.square()).sqrt() - size, 1.5)
+        lit = (0.20 - 2.2 * v - 1.2 * u * (1 if x > 0 else -1)).clamp(0.06, 0.32)
+        image = paint(image, stone, lit.unsqueeze(2) * torch.tensor((1.0, 0.88, 0.80)).view(1, 1, 3, 1, 1))
+    return image
 
 
 def flames(canvas: Canvas, p: Params, image: Tensor, base: float) -> tuple[Tensor, Tensor]:

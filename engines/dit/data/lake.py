@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Colour, Params, Values, conifer, glow, gradient, paint, stars
-from engines.dit.data.nature import massif
+from engines.dit.data.nature import massif, sun
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
 
@@ -112,8 +112,7 @@ def scenery(canvas: Canvas, p: Params, v: Tensor, shore: float) -> Tensor:
     image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
     x, y = p["x"] * canvas.half_u, p["height"] * canvas.half_v + p["rise"] * canvas.t.clamp(max=6) * canvas.half_v * 2
     distance = ((canvas.u - x).square() + (v - y).square()).sqrt()
-    image = glow(image, 0.45 * torch.exp(-(distance / 0.38).square()), p["light"] * 0.8)
-    image = paint(image, canvas.cover(distance - 0.10, 2.0), p["light"])
+    image = sun(canvas, image, distance, p["light"], radius=0.10)
     side, haze = -p["x"].sign(), 0.4 * p["bottom"] + 0.6 * p["far"]
     image = massif(
         canvas, v, image, foot=shore, tall=0.78, phase=p["phase"], rough=p["rough"], rock=p["far"],

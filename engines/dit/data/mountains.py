@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Params, Values, conifer, glow, gradient, paint, stars
 from engines.dit.data.lake import LIGHTS, ROCKS, SKIES
-from engines.dit.data.nature import clouds, massif
+from engines.dit.data.nature import clouds, massif, sun
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
 
@@ -69,8 +69,7 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
     drop = p["height"] * half + p["rise"] * 2 * half * canvas.t.clamp(max=6)
     far = ((u - p["x"] * canvas.half_u).square() + (v - drop).square()).sqrt()
-    image = glow(image, 0.5 * torch.exp(-(far / 0.42).square()), p["light"] * 0.8)
-    image = paint(image, canvas.cover(far - 0.085, 2.0), p["light"])
+    image = sun(canvas, image, far, p["light"], radius=0.085)
     sky = clouds(canvas, v, p["phase"], low=-0.02, high=-1.05 * half, wind=0.045)
     image = paint(image, 0.8 * p["clouds"] * sky, 0.35 * p["bottom"] + 0.62 * p["light"])
     side = -p["x"].sign()

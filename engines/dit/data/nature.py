@@ -41,6 +41,13 @@ def massif(
     return paint(image, canvas.cover(peak - v), face)
 
 
+def sun(canvas: Canvas, image: Tensor, distance: Tensor, light: Tensor, *, radius: float) -> Tensor:
+    """A disc of light and the brightness around it, which never outshines it."""
+    image = paint(image, 0.62 * torch.exp(-(distance / 0.40).square()), light)
+    image = paint(image, 0.55 * torch.exp(-(distance / 0.16).square()), light)
+    return paint(image, canvas.cover(distance - radius, 2.0), 0.55 * light + 0.45)
+
+
 def clouds(canvas: Canvas, v: Tensor, phase: Tensor, *, low: float, high: float, wind: float = 0.05) -> Tensor:
     """Opacity of drifting clouds between the heights `high` and `low`, flat below and round above."""
     u = canvas.u - wind * canvas.t

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from engines.dit.data.canvas import Canvas, Colour, Params, Values, disc, glow, gradient, paint, stars
+from engines.dit.data.nature import clouds
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
 
@@ -38,7 +39,7 @@ LIGHTS: dict[str, Colour] = {
 def sample(rng: Random) -> Scene:
     """Draw the parameters of a clip, its sentence and its facts."""
     time = rng.choice(("sunset", "sunset", "sunrise", "sunrise", "night", "night", "day"))
-    boat = rng.random() < 0.25
+    boat, cloudy = rng.random() < 0.25, time != "night" and rng.random() < 0.45
     top, middle, bottom = SKIES[time]
     near, far = WATERS[time][1], WATERS[time][0]
     values: Values = {
@@ -48,12 +49,12 @@ def sample(rng: Random) -> Scene:
         "size": {"sunset": 0.17, "sunrise": 0.15, "night": 0.12, "day": 0.10}[time],
         "halo": {"sunset": 0.50, "sunrise": 0.50, "night": 0.25, "day": 0.16}[time],
         "stars": float(time == "night"), "seed": float(rng.randrange(4)), "boat": float(boat),
-        "boat_x": rng.uniform(-0.4, 0.4), "boat_speed": rng.choice((-0.05, 0.05)),
+        "clouds": float(cloudy), "boat_x": rng.uniform(-0.4, 0.4), "boat_speed": rng.choice((-0.05, 0.05)),
     }  # fmt: skip
-    return Scene(values, caption(rng, time, boat), {"time": time})
+    return Scene(values, caption(rng, time, boat, cloudy), {"time": time})
 
 
-def caption(rng: Random, time: str, boat: bool) -> str:  # noqa: FBT001 - a fact of the clip
+def caption(rng: Random, time: str, boat: bool, cloudy: bool) -> str:  # noqa: FBT001 - facts of the clip
     """The sentence for a clip."""
     sea, mood = say(rng, "sea"), look(rng)
     base = {
@@ -78,13 +79,13 @@ def caption(rng: Random, time: str, boat: bool) -> str:  # noqa: FBT001 - a fact
         ),
         "day": (
             f"the {mood}{sea} {say(rng, 'day')}",
-            f"{mood}blue {sea} under a clear sky",
+            f"{mood}blue {sea} in the sunshine",
             f"sunny day at the {sea}, gentle waves",
         ),
     }[time]
-    return rng.choice(base) + (
-        rng.choice((", a sailing boat", " with a sailboat", ", a small boat drifting by")) if boat else ""
-    )
+    vessel = rng.choice((", a sailing boat", " with a sailboat", ", a small boat drifting by"))
+    sky = rng.choice((", clouds in the sky", " under drifting clouds", ", drifting clouds", ""))
+    return rng.choice(base) + (vessel if boat else "") + (sky if cloudy else "")
 
 
 def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
@@ -96,9 +97,12 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     x = p["x"] * canvas.half_u
     y = p["start"] * canvas.half_v + horizon + p["fall"] * canvas.t.clamp(max=6) * 2 * canvas.half_v
     distance = disc(canvas, x, y)
-    image = glow(image, 0.55 * torch.exp(-(distance / p["halo"]).square()), p["light"] * 0.8)
+    image = paint(image, 0.8 * torch.exp(-(distance / (0.8 * p["halo"])).square()), p["light"])
     sun = canvas.cover(distance - p["size"], 2.0)
-    image = paint(image, sun, p["light"] * 1.04)
+    image = paint(image, sun, 0.6 * p["light"] + 0.4)
+    if (p["clouds"] > 0).any():
+        sky = clouds(canvas, canvas.v, 6 * p["x"], low=0.02, high=-1.05 * canvas.half_v, wind=0.03)
+        image = paint(image, 0.75 * p["clouds"] * sky, 0.45 * p["bottom"] + 0.52 * p["light"])
     water = canvas.cover(horizon - canvas.v)
     image = paint(image, water, waves(canvas, p, x, horizon))
     boat, mask = sail(canvas, p, image, horizon)

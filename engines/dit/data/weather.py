@@ -100,8 +100,16 @@ def wood_at(
     index = torch.floor((canvas.u + shift) / step + 0.5)
     luck = chance(index, index * 0 + 5, torch.floor(p["seed"] * 4))
     x = index * step - shift
-    tree = conifer(canvas.u, canvas.v, x, foot * canvas.half_v + 0.06 * luck, height=height * (0.7 + 0.4 * luck))
-    return paint(image, canvas.cover(tree) * p["forest"], wood)
+    ground, tall = foot * canvas.half_v + 0.06 * luck, height * (0.7 + 0.4 * luck)
+    lean = 0.03 * torch.sin(1.7 * canvas.t + 5 * luck)
+    image = paint(
+        image, canvas.cover(conifer(canvas.u, canvas.v, x, ground, height=tall, lean=lean)) * p["forest"], wood
+    )
+    if (p["rain"] > 0).all():
+        return image
+    under = conifer(canvas.u, canvas.v, x - 0.02 * tall, ground + 0.055 * tall, height=tall, lean=lean)
+    laden = canvas.cover(torch.maximum(tree, -under)) * p["forest"] * (1 - p["rain"])
+    return paint(image, 0.9 * laden, 0.85 * p["near"] + 0.15 * wood)
 
 
 def flakes(canvas: Canvas, p: Params) -> Tensor:
