@@ -102,9 +102,8 @@ def wood_at(
     x = index * step - shift
     ground, tall = foot * canvas.half_v + 0.06 * luck, height * (0.7 + 0.4 * luck)
     lean = 0.03 * torch.sin(1.7 * canvas.t + 5 * luck)
-    image = paint(
-        image, canvas.cover(conifer(canvas.u, canvas.v, x, ground, height=tall, lean=lean)) * p["forest"], wood
-    )
+    tree = conifer(canvas.u, canvas.v, x, ground, height=tall, lean=lean)
+    image = paint(image, canvas.cover(tree) * p["forest"], wood)
     if (p["rain"] > 0).all():
         return image
     under = conifer(canvas.u, canvas.v, x - 0.02 * tall, ground + 0.055 * tall, height=tall, lean=lean)
