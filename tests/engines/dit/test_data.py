@@ -18,6 +18,7 @@ from engines.dit.data import (
     Clip,
     clip,
     draw,
+    draw_on,
     held_out_clip,
     imagine,
     seconds,
@@ -233,7 +234,36 @@ def test_a_good_half_of_the_clips_is_directed() -> None:
 
 def test_a_crop_shows_the_same_scene() -> None:
     whole = Canvas.at(seconds(2, 6), 64, 64)
-    window = whole.crop(8, 16, 32, 32)
-    picture = textures.clouds(whole.u, whole.v, 1, torch.Generator().manual_seed(0))
-    part = textures.clouds(window.u, window.v, 1, torch.Generator().manual_seed(0))
-    assert torch.allclose(picture[..., 8:40, 16:48], part, atol=1e-5)
+    clips = [clip(seed, family) for seed, family in enumerate(FAMILIES)]
+    plain = [directed(one, camera=one.camera) for one in clips]
+    picture, part = draw_on(whole, plain)[0], draw_on(whole.crop(8, 16, 32, 32), plain)[0]
+    assert ((picture[..., 8:40, 16:48] - part).abs() > 1e-3).float().mean() < 1e-3
+
+
+def test_textures_have_edges_grain_and_motion_and_are_a_function_of_their_generator() -> None:
+    board = Canvas.at(seconds(3, 6), 72, 128)
+    one, two = (textures.render(board, 4, torch.Generator().manual_seed(7)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert one.shape == (4, 3, 3, 72, 128)
+    assert one.isfinite().all()
+    steps = (one[..., 1:] - one[..., :-1]).abs().flatten(1)
+    assert (steps.quantile(0.99, 1) > 0.08).all()
+    assert (steps.median(1).values > 1e-3).all()
+    assert ((one[:, 2] - one[:, 0]).abs().mean((1, 2, 3)) > 1e-3).all()
+
+
+def test_noise_falls_with_frequency_as_in_photographs() -> None:
+    fields = textures.noise(8, torch.Generator().manual_seed(1))
+    power = torch.fft.rfft2(fields).abs().square().mean((0, 1))
+    coarse, fine = power[0, 4:8].mean(), power[0, 32:64].mean()
+    assert 1.5 < torch.log(coarse / fine) / torch.log(torch.tensor(8.0)) < 4.0
+
+
+def test_a_cut_joins_two_shots() -> None:
+    video = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 9, 3, 8, 8)
+    cut = textures.cut(video, torch.Generator().manual_seed(2), odds=0.5)
+    assert torch.equal(cut[:, 0], video[:, 0])
+    ends = cut[:, -1, 0, 0, 0]
+    assert all(end in (row, (row - 1) % 4) for row, end in enumerate(ends))
+    assert 0 < (ends != torch.arange(4)).sum() < 4
+    assert torch.equal(textures.cut(video, torch.Generator(), odds=0.0), video)
