@@ -64,7 +64,8 @@ class Registry:
             case "dit":
                 from engines.dit.engine import DitEngine  # noqa: PLC0415 - brings torch
 
-                return DitEngine.load(self._root / model.path)
+                loras = {name: self._root / path for name, path in model.loras.items()}
+                return DitEngine.load(self._root / model.path, loras, **model.options)
             case "diffusers":
                 from engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - brings torch and the library
 
