@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -63,35 +63,69 @@ def encode(
     marks: Sequence[Mark] = (),
     source: Footage | None = None,
 ) -> Drafts:
-    """Pull `frames_THWC` chunks (uint8 RGB, plan.rendered) and write the plan's clip into `folder`.
+    """All of `pull` and `Encoding.finish`, one after the other."""
+    return pull(chunks, plan, folder, on_frames, marks=marks, source=source).finish()
 
-    An extension begins with plan.source_frames of its source at the delivered size, encoded while the engine still
-    denoises. Pulling happens in the calling thread, encoding in one of its own that lives as long as this call. Each
+
+def pull(
+    chunks: Iterable[Frames],
+    plan: Plan,
+    folder: Path,
+    on_frames: Callable[[int, int], None],
+    *,
+    marks: Sequence[Mark] = (),
+    source: Footage | None = None,
+) -> Encoding:
+    """Pull `frames_THWC` chunks (uint8 RGB, plan.rendered), while a thread writes the plan's clip into `folder`.
+
+    Returns once the last frame is there: the engine is done, and the thread at most two chunks behind. An extension
+    begins with plan.source_frames of its source at the delivered size, encoded while the engine still denoises. Each
     mark is drawn on every chunk before anything else sees it. Each frame is repeated until the clip runs at plan.fps;
     frames beyond plan.rendered_frames are not asked for. `on_frames(done, total)` counts shown frames, the source's
     included, in the encoding thread. Raises EncodeError, FootageError, and whatever the chunks, a mark or
-    `on_frames` raise; then no file is left behind and the chunks, if they are a generator, are closed.
+    `on_frames` raise; then no file is left behind. The chunks, if they are a generator, are closed in any case.
     """
     drafts = Drafts(folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg")
     channel: Channel[Frames] = Channel(QUEUED_CHUNKS)
+    threads = ThreadPoolExecutor(1, "encode")
+    encoding = Encoding(drafts, threads.submit(_write, channel, plan, drafts, on_frames, source))
+    threads.shutdown(wait=False)  # the thread ends with its one task
     try:
-        with ThreadPoolExecutor(1, "encode") as threads:
-            written = threads.submit(_write, channel, plan, drafts, on_frames, source)
-            try:
-                _feed(channel, chunks, plan, marks)
-            except ChannelClosed:
-                written.result()
-            except BaseException:
-                channel.break_off()
-                raise
-            written.result()
+        _feed(channel, chunks, plan, marks)
+    except ChannelClosed:
+        encoding.finish()  # raises what closed it
     except BaseException:
-        _discard(drafts)
+        channel.break_off()
+        encoding.discard()
         raise
     finally:
         if isinstance(chunks, Generator):
             chunks.close()
-    return drafts
+    return encoding
+
+
+class Encoding:
+    """A clip whose last frame is drawn, and whose files are still being written."""
+
+    def __init__(self, drafts: Drafts, written: Future[None]) -> None:
+        self._drafts = drafts
+        self._written = written
+
+    def finish(self) -> Drafts:
+        """Wait for the files, in any thread. Raises as `pull` does; then no file is left behind."""
+        try:
+            self._written.result()
+        except BaseException:
+            self.discard()
+            raise
+        return self._drafts
+
+    def discard(self) -> None:
+        """Wait for the thread and leave no file."""
+        wait((self._written,))
+        for path in (self._drafts.video, self._drafts.thumbnail, self._drafts.spritesheet):
+            with suppress(FileNotFoundError):
+                path.unlink()
 
 
 def _feed(channel: Channel[Frames], chunks: Iterable[Frames], plan: Plan, marks: Sequence[Mark]) -> None:
@@ -201,9 +235,3 @@ def _to_yuv(reformatter: VideoReformatter, frame_HWC: Frames, plan: Plan) -> Vid
     )
     picture.time_base = Fraction(1, plan.fps)
     return picture
-
-
-def _discard(drafts: Drafts) -> None:
-    for path in (drafts.video, drafts.thumbnail, drafts.spritesheet):
-        with suppress(FileNotFoundError):
-            path.unlink()

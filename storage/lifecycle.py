@@ -13,10 +13,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import JSONB
 
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, STAGE_OF_WAITING, TERMINAL, Stage, State
 from storage import announcements, guard, ledger, schedule
+from storage.schedule import Lease
 from storage.tables import NOW, attempts, events, objects, tenants, videos
+
+GPU_MS = "gpu_ms"  # in an attempt's timings: what it cost, noted once it needed the GPU no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,12 @@ def move(connection: Connection, change: Move) -> bool:
     if change.after in TERMINAL:
         _end(connection, change, gpu_ms)
     return True
+
+
+def note_gpu_time(connection: Connection, lease: Lease, gpu_ms: int) -> None:
+    """The attempt needs the GPU no more: whatever becomes of it, this is what it cost. Nothing if it is over."""
+    mine = sa.update(attempts).where(*guard.attempt(lease.video_id, lease.fence))
+    connection.execute(mine.values(timings={GPU_MS: gpu_ms}))
 
 
 def _update(connection: Connection, change: Move) -> sa.RowMapping | None:
@@ -129,18 +139,31 @@ def _end_attempt(connection: Connection, change: Move, queue: str) -> int:
     attempt = connection.execute(
         sa.update(attempts)
         .where(*guard.attempt(change.video_id, change.fence))
-        .values(ended_at=NOW, outcome=change.outcome, timings=change.timings)
-        .returning(attempts.c.charged_ms, attempts.c.started_at, attempts.c.ended_at)
+        .values(ended_at=NOW, outcome=change.outcome, timings=_told(change))
+        .returning(attempts.c.charged_ms, attempts.c.started_at, attempts.c.ended_at, attempts.c.timings)
     ).one()
     gpu_ms = 0
     cost_ms = schedule.LIGHT_COST_MS
     if change.before is State.RENDERING:
-        gpu_ms = cost_ms = _milliseconds(attempt.started_at, attempt.ended_at)
+        gpu_ms = cost_ms = _gpu_ms(attempt.started_at, attempt.ended_at, attempt.timings or {})
         connection.execute(
             sa.update(videos).where(videos.c.id == change.video_id).values(gpu_ms=videos.c.gpu_ms + gpu_ms)
         )
     schedule.release(connection, change.tenant_id, queue, attempt.charged_ms, cost_ms)
     return gpu_ms
+
+
+def _gpu_ms(start: datetime, end: datetime, noted: dict[str, Any]) -> int:
+    """What was noted when the GPU was free again; without a note all of the attempt's time."""
+    took_ms = max(1, round((end - start).total_seconds() * 1000))
+    return max(1, min(took_ms, noted.get(GPU_MS, took_ms)))
+
+
+def _told(change: Move) -> sa.ColumnElement[Any]:
+    """What was noted on the way stays."""
+    if change.timings is None:
+        return attempts.c.timings
+    return sa.func.coalesce(attempts.c.timings, sa.literal({}, JSONB)).op("||")(sa.literal(change.timings, JSONB))
 
 
 def _end(connection: Connection, change: Move, gpu_ms: int) -> None:
@@ -151,7 +174,3 @@ def _end(connection: Connection, change: Move, gpu_ms: int) -> None:
         doomed = doomed.where(sa.or_(objects.c.purpose == "draft", stale))
     connection.execute(doomed.values(doomed_at=NOW))
     ledger.settle(connection, change.tenant_id, change.video_id, gpu_ms=gpu_ms, completed=completed)
-
-
-def _milliseconds(start: datetime, end: datetime) -> int:
-    return max(1, round((end - start).total_seconds() * 1000))

@@ -30,6 +30,7 @@ class Lease:
     fence: int
     worker: str
     claimed_at: datetime
+    crashes: int = 0  # of the stage so far: workers that died over it, by its fault or not
 
 
 def held_by(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
@@ -52,7 +53,7 @@ def claim_for_any_tenant(
     ).one_or_none()
     if row is None:
         return None
-    lease = Lease(row.tenant_id, row.id, stage, queue, row.fence, worker, row.claimed_at)
+    lease = Lease(row.tenant_id, row.id, stage, queue, row.fence, worker, row.claimed_at, row.crashes)
     charged = row.estimate_ms if stage is Stage.RENDER else LIGHT_COST_MS
     _record(connection, lease, row.event_seq, charged)
     _charge(connection, lease, charged, row.weight)
@@ -158,7 +159,7 @@ WHERE id = (
     AND v.tenant_id = (SELECT tenant_id FROM chosen)
   ORDER BY v.priority DESC, v.id LIMIT 1
 ) AND state = '{waiting}'
-RETURNING id, tenant_id, fence, event_seq, estimate_ms, claimed_at, (SELECT weight FROM chosen) AS weight
+RETURNING id, tenant_id, fence, event_seq, estimate_ms, claimed_at, crashes, (SELECT weight FROM chosen) AS weight
 """
 
 

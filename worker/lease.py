@@ -47,6 +47,7 @@ class Pulse:
         self._step: dict[str, Any] | None = None
         self._seen: dict[str, tuple[int, int]] = {}  # the last step of each phase
         self._leaving_since: float | None = None
+        self._drawn = False
         self._thread = threading.Thread(target=self._run, name=f"pulse {lease.video_id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -83,8 +84,16 @@ class Pulse:
             self._moved_at = time.monotonic()
         if phase != "wait":
             self._first = self._first or (self._moved_at, self._percent)
+        self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted as `advance` does, with nothing to note."""
         if self._lost.is_set() or (self._process.draining.is_set() and self._seconds_left() > self._grace_left()):
             raise Interrupted
+
+    def drawn(self) -> None:
+        """What is left is short, whatever the pace of the steps was: a worker that leaves gives it all of its grace."""
+        self._drawn = True
 
     def hold_out(self, seconds: float) -> None:
         """Wait for a server that is away, which is no standing still.
@@ -105,6 +114,8 @@ class Pulse:
 
     def _seconds_left(self) -> float:
         """By the pace since the first step, so that loading a model does not count; 0 until a pace is known."""
+        if self._drawn:
+            return 0.0
         begun_at, begun_percent = self._first or (self._moved_at, self._percent)
         gained = self._percent - begun_percent
         return (time.monotonic() - begun_at) * (100 - self._percent) / gained if gained else 0.0

@@ -19,7 +19,7 @@ class Presence:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._video_id: UUID | None = None
+        self._at_work: list[UUID] = []
         self._changed = threading.Event()
         self._unreported = True
         self._over = False
@@ -35,17 +35,17 @@ class Presence:
     @property
     def is_busy(self) -> bool:
         """Whether a video is at work here."""
-        return self._video_id is not None
+        return bool(self._at_work)
 
     @contextmanager
     def busy(self, video_id: UUID) -> Generator[None]:
-        """The worker is at this video inside the block."""
-        self._video_id = video_id
+        """The worker is at this video inside the block, perhaps beside another: it names the one that it took last."""
+        self._at_work.append(video_id)
         self._changed.set()
         try:
             yield
         finally:
-            self._video_id = None
+            self._at_work.remove(video_id)
             self._changed.set()
 
     def _run(self) -> None:
@@ -58,7 +58,7 @@ class Presence:
             self._changed.wait(self._process.settings.beat_seconds)
 
     def _report(self) -> None:
-        video_id = self._video_id
+        video_id = next(reversed(self._at_work.copy()), None)
         state = "draining" if self._process.draining.is_set() else "idle" if video_id is None else "busy"
         with self._process.database.transaction_for_any_tenant() as connection:
             asked_to_drain = workers.beat_for_any_tenant(

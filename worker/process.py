@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import threading
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +41,7 @@ class Process:
         self.settings = settings
         self.worker = Worker(name_of(os.getpid()), queues, socket.gethostname(), os.getpid())
         self.draining = Draining()
+        self._making = threading.Lock()
         workplace.clear(self._work_dir)
 
     @cached_property
@@ -49,13 +51,18 @@ class Process:
 
     @cached_property
     def database(self) -> Database:
-        """A small pool: the work, its heartbeat, the presence report. Deliverers are many and hold none for long."""
-        return Database(self.settings.database_url, pool_size=12 if DELIVER in self.worker.queues else 4)
+        """A small pool: the work, its heartbeat, presence, ears; a renderer's tail and its heartbeat besides.
+
+        Deliverers are many and hold none for long.
+        """
+        delivers = DELIVER in self.worker.queues
+        return Database(self.settings.database_url, pool_size=12 if delivers else 6 if self._renders else 4)
 
     @cached_property
     def store(self) -> ObjectStore:
-        """The object store."""
-        return open_store(self.settings)
+        """The object store. Two threads may ask first, and clients are made one at a time."""
+        with self._making:
+            return open_store(self.settings)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -84,6 +91,10 @@ class Process:
     def folder(self) -> AbstractContextManager[Path]:
         """A private place for drafts, gone when the stage ends."""
         return workplace.folder(self._work_dir)
+
+    @property
+    def _renders(self) -> bool:
+        return any(queue.startswith("render.") for queue in self.worker.queues)
 
     @property
     def _work_dir(self) -> Path:

@@ -128,7 +128,7 @@ def test_the_table_of_connections_has_the_codes_numbers() -> None:
     assert rows["api"] == POOL_SIZE
     assert rows["dispatcher"] in pool_sizes("worker/dispatcher.py")
     assert {rows["deliver"], rows["render"], rows["io"]} == pool_sizes("worker/process.py")
-    assert rows["render"] == rows["io"]
+    assert rows["render"] > rows["io"], "a renderer may be at two videos"
 
 
 def pool_sizes(name: str) -> set[int]:

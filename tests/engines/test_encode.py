@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from domain.video import Operation, Plan, Size
-from engines.encode import EncodeError, encode
+from engines.encode import EncodeError, encode, pull
 from engines.footage import Footage, FootageError
 from engines.protocol import Interrupted
 from engines.stills import sheet_layout
@@ -291,6 +291,39 @@ def test_the_engine_never_runs_more_than_the_queue_ahead(tmp_path: Path) -> None
 
     encode(chunks(), plan, tmp_path, count)
     assert max(ahead) <= 4  # two queued, one in work, one about to be put
+
+
+def test_an_engine_is_done_before_its_last_frames_are_encoded(tmp_path: Path) -> None:
+    plan, closed, go_on = a_plan(), threading.Event(), threading.Event()
+
+    def chunks() -> Iterator[Frames]:
+        try:
+            yield bars(plan, 8)
+        finally:
+            closed.set()
+
+    encoding = pull(chunks(), plan, tmp_path, lambda _done, _total: assert_set(go_on))
+    assert closed.is_set()
+    go_on.set()
+    drafts = encoding.finish()
+    assert decoded(drafts.video).shape[0] == plan.frames
+
+
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(10)
+
+
+def test_an_interrupt_while_the_last_frames_are_encoded_leaves_nothing(tmp_path: Path) -> None:
+    plan = a_plan()
+
+    def lost_lease(done: int, total: int) -> None:
+        if done == total:
+            raise Interrupted
+
+    encoding = pull([bars(plan, 8)], plan, tmp_path, lost_lease)
+    with pytest.raises(Interrupted):
+        encoding.finish()
+    assert_nothing_is_left(tmp_path)
 
 
 def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from storage.hints import DELIVER
 from storage.lifecycle import Move, move
 from storage.outages import OUTAGES
 from storage.schedule import Lease
-from storage.videos import Video
 from worker.lease import Pulse
 from worker.outcome import Done, Failed, Lost, Outcome, Refused, Released, Retry, Undone
 from worker.patience import AWAY, OutOfPatience
+from worker.pipeline.tail import Parts, Tail, through
 from worker.presence import Presence
 from worker.process import Process
 
@@ -29,29 +29,38 @@ log = logging.getLogger(__name__)
 
 AWAY_SECONDS = 5.0  # before a video that met a server's absence is tried again
 REST_SECONDS = 0.1  # between two looks of a drained worker whether it may go on
+LOOK_SECONDS = 0.25  # between two looks for more work while a tail is all that is left
 LOOP_SECONDS = 600  # then the hint is used up and the next one takes over
-
-Work = Callable[[Process, Lease, Video, Pulse], Outcome]
 
 
 def work_off(process: Process, presence: Presence, queue: str) -> None:
     """Claim and run until nothing is claimable, the worker drains, or ten minutes are over.
 
     A worker of several queues serves them in turn, `queue` first: a backlog in one must not keep the others waiting.
+    What is left of a video when its last frame is drawn goes on beside the next one, and ends before this returns.
     """
     turns = sorted(process.worker.queues, key=lambda each: each != queue)
     over_at = time.monotonic() + LOOP_SECONDS
-    while time.monotonic() < over_at:
-        _rest(process, turns, over_at)
-        if process.draining.is_set():
-            break
-        lease = claim_in_turn(process, turns)
-        if lease is None:
-            return
-        of_video = {"video": lease.video_id.hex, "tenant": lease.tenant_id.hex, "stage": lease.stage}
-        with presence.busy(lease.video_id), bound(**of_video):
-            run(process, lease)
-    _pass_on(process, turns)
+    with Tail() as tail:
+        while time.monotonic() < over_at:
+            _rest(process, turns, over_at)
+            if process.draining.is_set():
+                break
+            lease = claim_in_turn(process, turns)
+            if lease is not None:
+                _work_on(process, presence, lease, tail)
+            elif not tail.wait(LOOK_SECONDS):
+                return
+        _pass_on(process, turns)
+
+
+def _work_on(process: Process, presence: Presence, lease: Lease, tail: Tail) -> None:
+    def present() -> Parts[object]:
+        with presence.busy(lease.video_id):
+            yield from _stage(process, lease, tail)
+
+    with bound(video=lease.video_id.hex, tenant=lease.tenant_id.hex, stage=lease.stage):
+        tail.follow(present())
 
 
 def _rest(process: Process, turns: list[str], over_at: float) -> None:
@@ -87,8 +96,12 @@ def stage_of(queue: str) -> Stage:
 
 def run(process: Process, lease: Lease) -> State | None:
     """One stage of one video, from its claim to its next state. None: it was lost on the way."""
+    return through(_stage(process, lease, Tail()))
+
+
+def _stage(process: Process, lease: Lease, tail: Tail) -> Parts[State | None]:
     with Pulse(process, lease) as pulse:
-        outcome = _attempt(process, lease, pulse)
+        outcome = yield from _attempt(process, lease, pulse, tail)
         after = _settle(process, lease, outcome)
     log.info("stage over", extra={"outcome": type(outcome).__name__, "state": after, "fence": lease.fence})
     _ring(process, lease, after)
@@ -106,12 +119,12 @@ def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
     return lease
 
 
-def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Outcome:
+def _attempt(process: Process, lease: Lease, pulse: Pulse, tail: Tail) -> Parts[Outcome]:
     try:
-        work = _work_of(lease.stage)
-        with process.database.transaction(lease.tenant_id) as connection:
-            video = videos.find(connection, lease.tenant_id, lease.video_id)
-        return Lost() if video is None else work(process, lease, video, pulse)
+        if lease.crashes:  # if it kills its worker, no other video shall pay for that, nor it for another's
+            _wait_out(tail, pulse)
+            return through(_work(process, lease, pulse))
+        return (yield from _work(process, lease, pulse))
     except Interrupted:
         return Lost() if pulse.lost else Released()
     except OutOfPatience:
@@ -137,16 +150,31 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _work_of(stage: Stage) -> Work:
+def _wait_out(tail: Tail, pulse: Pulse) -> None:
+    """Until no other video is at work here. Raises Interrupted."""
+    while tail.wait(REST_SECONDS):
+        pulse.check()
+
+
+def _work(process: Process, lease: Lease, pulse: Pulse) -> Parts[Outcome]:
+    with process.database.transaction(lease.tenant_id) as connection:
+        video = videos.find(connection, lease.tenant_id, lease.video_id)
+    if video is None:
+        return Lost()
     # Imported here so that a process loads the libraries of its own stages only.
-    match stage:
+    match lease.stage:
         case Stage.SCREEN:
-            from worker.pipeline.screen import screen as work  # noqa: PLC0415 - see above
+            from worker.pipeline.screen import screen  # noqa: PLC0415 - see above
+
+            return screen(process, lease, video, pulse)
         case Stage.RENDER:
-            from worker.pipeline.render import render as work  # noqa: PLC0415 - see above
+            from worker.pipeline.render import render  # noqa: PLC0415 - see above
+
+            return (yield from render(process, lease, video, pulse))
         case Stage.PUBLISH:
-            from worker.pipeline.publish import publish as work  # noqa: PLC0415 - see above
-    return work
+            from worker.pipeline.publish import publish  # noqa: PLC0415 - see above
+
+            return publish(process, lease, video, pulse)
 
 
 def _settle(process: Process, lease: Lease, outcome: Outcome) -> State | None:
