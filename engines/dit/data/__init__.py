@@ -53,7 +53,7 @@ WEIGHTS = {
     "forest": 3,
 }  # lone objects are hardest
 HELD_OUT = 1_000_000
-PIXELS = {"cpu": 160_000}  # of all frames drawn at once: what stays in a core's cache
+PIXELS = {"cpu": 320_000}  # of all frames drawn at once: what stays in a core's cache
 MANY_PIXELS = 40_000_000  # the same on an accelerator
 
 

@@ -10,7 +10,21 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Params, Values, conifer, glow, gradient, paint, segment, specks, stars
+from engines.dit.data.canvas import (
+    Canvas,
+    Params,
+    Values,
+    bell,
+    conifer,
+    cut,
+    glow,
+    gradient,
+    paint,
+    segment,
+    some,
+    specks,
+    stars,
+)
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
 
@@ -40,17 +54,20 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     image = gradient((canvas.v + canvas.half_v) / (ground + canvas.half_v), p["top"], p["middle"], p["bottom"])
     image = glow(image, stars(canvas, p["seed"]) * canvas.cover(canvas.v - ground + 0.1), torch.ones(1, 1, 3, 1, 1))
     flicker = 1 + 0.07 * torch.sin(9 * canvas.t + p["phase"])
-    for place, height in ((-0.80, 0.80), (-0.45, 0.55), (0.52, 0.62), (0.86, 0.85)):
+    for place, height in ((-0.80, 0.80), (-0.45, 0.55), (0.52, 0.62), (0.86, 0.85)) if some(p["forest"]) else ():
         foot = torch.full_like(p["phase"], ground + 0.02)
         tree = conifer(canvas.u, canvas.v, torch.full_like(foot, place * canvas.half_u), foot, height=height)
         image = paint(image, canvas.cover(tree) * p["forest"], torch.tensor((0.035, 0.05, 0.05)).view(1, 1, 3, 1, 1))
     image = paint(image, canvas.cover(ground - canvas.v), torch.tensor((0.10, 0.08, 0.07)).view(1, 1, 3, 1, 1))
-    image = stones(canvas, image, ground + 0.165)
     base = ground + 0.12
-    warmth = torch.exp(-(canvas.u.square() + ((canvas.v - base + 0.1) * 1.2).square()) / 0.16) * flicker
+    part, rows, columns = canvas.lens(-0.45, 0.45, ground + 0.1, ground + 0.26)
+    image = canvas.inset(image, stones(part, cut(image, rows, columns), ground + 0.165), rows, columns)
+    warmth = bell((canvas.u.square() + ((canvas.v - base + 0.1) * 1.2).square()) / 0.16) * flicker
     image = glow(image, 0.55 * warmth, torch.tensor((1.0, 0.45, 0.12)).view(1, 1, 3, 1, 1))
-    image, mask = flames(canvas, p, image, base)
-    return logs(canvas, image, base), mask
+    part, rows, columns = canvas.lens(-0.5, 0.5, -1.1, base + 0.12)
+    fire, mask = flames(part, p, cut(image, rows, columns), base)
+    image = canvas.inset(image, logs(part, fire, base), rows, columns)
+    return image, canvas.outset(mask, rows, columns)
 
 
 def stones(canvas: Canvas, image: Tensor, height: float) -> Tensor:
@@ -86,7 +103,7 @@ def flames(canvas: Canvas, p: Params, image: Tensor, base: float) -> tuple[Tenso
         radius=0.008,
         seed=p["seed"],
     )
-    near = torch.exp(-(canvas.u / 0.24).square()) * canvas.cover(canvas.v - base + 0.1) * (luck > 0.35)
+    near = bell((canvas.u / 0.24).square()) * canvas.cover(canvas.v - base + 0.1) * (luck > 0.35)
     return glow(image, sparks * near, torch.tensor((1.0, 0.62, 0.22)).view(1, 1, 3, 1, 1)), mask
 
 

@@ -82,9 +82,57 @@ class Canvas:
         """Some frames of a board that was not filmed yet."""
         return replace(self, t=self.t[:, first : first + count])
 
+    def lens(
+        self, left: Tensor | float = -99.0, right: Tensor | float = 99.0,
+        top: Tensor | float = -99.0, bottom: Tensor | float = 99.0,
+    ) -> tuple[Canvas, slice, slice]:  # fmt: skip
+        """The part of the board that shows a box of the scene in any frame, and its rows and columns.
+
+        For things that fill only a part of the picture.
+        """
+        rows = _span((self.v > top) & (self.v < bottom), 2)
+        columns = _span((self.u > left) & (self.u < right), 3)
+        part = self.crop(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+        return part, rows, columns
+
+    def inset(self, image: Tensor, part: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The image with a part drawn anew; the image is used up."""
+        shape = *part.shape[:2], 3, self.v.shape[2], self.u.shape[3]
+        image = image if image.shape == shape else image.expand(shape).clone()
+        image[..., rows, columns] = part
+        return image
+
+    def outset(self, mask: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The mask of a part as one of the whole board."""
+        whole = mask.new_zeros(*mask.shape[:2], self.v.shape[2], self.u.shape[3])
+        whole[..., rows, columns] = mask
+        return whole
+
     def cover(self, distance: Tensor, softness: float = 1.0) -> Tensor:
         """Antialiased opacity of a shape from its signed distance (negative inside)."""
-        return (0.5 - distance / (self.pixel * softness)).clamp(0, 1)
+        return (0.5 - distance * (1 / (self.pixel * softness))).clamp(0, 1)
+
+
+def _span(seen: Tensor, dim: int) -> slice:
+    """From the first to the last place along `dim` where anything is seen; one place if nothing is."""
+    places = seen.movedim(dim, 0).flatten(1).any(1).nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)
+
+
+def some(strength: Tensor) -> bool:
+    """Whether any clip shows a thing at all; what none shows is not computed."""
+    return bool((strength != 0).any())
+
+
+def bell(square: Tensor) -> Tensor:
+    """exp(-square), without the numbers so small that processors slow down."""
+    return torch.exp(-square.clamp(max=30))
+
+
+def cut(image: Tensor, rows: slice, columns: slice) -> Tensor:
+    """A part of an image, which may be the same in all rows or columns."""
+    tall, wide = image.shape[-2:]
+    return image[..., rows if tall > 1 else slice(None), columns if wide > 1 else slice(None)]
 
 
 def stack(values: Sequence[Values], device: torch.device | None = None) -> Params:
@@ -100,19 +148,19 @@ def stack(values: Sequence[Values], device: torch.device | None = None) -> Param
 
 def paint(image: Tensor, opacity: Tensor, colour: Tensor) -> Tensor:
     """Lay a colour [B,1,C,1,1] (or a picture [B,T,C,H,W]) over the image where `opacity` [B,T,H,W] says so."""
-    return image + opacity.unsqueeze(2) * (colour - image)
+    return torch.lerp(image, colour, opacity.unsqueeze(2))  # one pass over memory
 
 
 def glow(image: Tensor, strength: Tensor, colour: Tensor) -> Tensor:
     """Add light."""
-    return image + strength.unsqueeze(2) * colour
+    return torch.addcmul(image, strength.unsqueeze(2), colour)
 
 
 def gradient(position: Tensor, top: Tensor, middle: Tensor, bottom: Tensor) -> Tensor:
     """Three colours from position 0 over 0.5 to 1 -> picture."""
     upper = (position * 2).clamp(0, 1).unsqueeze(2)
     lower = (position * 2 - 1).clamp(0, 1).unsqueeze(2)
-    return top + upper * (middle - top) + lower * (bottom - middle)
+    return torch.addcmul(torch.addcmul(top, upper, middle - top), lower, bottom - middle)
 
 
 def disc(canvas: Canvas, x: Tensor, y: Tensor | float) -> Tensor:

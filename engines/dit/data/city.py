@@ -10,7 +10,22 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, disc, glow, gradient, paint, segment, stars
+from engines.dit.data.canvas import (
+    Canvas,
+    Colour,
+    Params,
+    Values,
+    bell,
+    chance,
+    cut,
+    disc,
+    glow,
+    gradient,
+    paint,
+    segment,
+    some,
+    stars,
+)
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import COLOURS, article, hue, look, say
 
@@ -68,7 +83,8 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     """Picture [B,T,C,H,W] and the mask of the cars [B,T,H,W]."""
     above = (canvas.v + canvas.half_v) / (2 * canvas.half_v)
     image = gradient(above, p["top"], p["middle"], p["bottom"])
-    image = glow(image, stars(canvas, p["seed"], 0.7 * p["night"]), torch.ones(1, 1, 3, 1, 1))
+    if some(p["night"]):
+        image = glow(image, stars(canvas, p["seed"], 0.7 * p["night"]), torch.ones(1, 1, 3, 1, 1))
     moon = disc(canvas, p["moon_x"] * canvas.half_u, -0.72 * canvas.half_v)
     image = glow(
         image, p["night"] * 0.8 * canvas.cover(moon - 0.07, 2.0), torch.tensor((0.95, 0.92, 0.86)).view(1, 1, 3, 1, 1)
@@ -92,7 +108,7 @@ def towers(canvas: Canvas, p: Params, image: Tensor, *, width: float, tall: floa
     image = paint(image, wall, shade)
     cell = 0.055
     row, line = torch.floor(canvas.v / cell), torch.floor(inside / cell + 0.5)
-    x, y = (inside / cell + 0.5).remainder(1) - 0.5, (canvas.v / cell).remainder(1) - 0.5
+    x, y = inside / cell - line, canvas.v / cell - row - 0.5
     lit = (chance(line, row, seed + column) > 0.3).float()
     pane = lit * wall * canvas.cover((torch.maximum(x.abs() - 0.26, y.abs() - 0.30)) * cell, 1.5)
     pane = pane * canvas.cover(inside.abs() - half + 0.03) * canvas.cover(roof + 0.03 - canvas.v)
@@ -102,8 +118,8 @@ def towers(canvas: Canvas, p: Params, image: Tensor, *, width: float, tall: floa
     neon = torch.tensor((1.0, 0.20, 0.75)).view(1, 1, 3, 1, 1) * (luck > 0.5).unsqueeze(2) + torch.tensor(
         (0.1, 0.9, 1.0)
     ).view(1, 1, 3, 1, 1) * (luck <= 0.5).unsqueeze(2)
-    edge = torch.exp(-((inside.abs() - half) / 0.012).square()) * canvas.cover(roof - canvas.v)
-    crown = torch.exp(-((canvas.v - roof) / 0.012).square()) * canvas.cover(inside.abs() - half)
+    edge = bell(((inside.abs() - half) / 0.012).square()) * canvas.cover(roof - canvas.v)
+    crown = bell(((canvas.v - roof) / 0.012).square()) * canvas.cover(inside.abs() - half)
     return paint(image, (torch.maximum(edge * 0.7, crown) * (0.35 + 0.6 * near)).clamp(0, 1), neon)
 
 
@@ -111,6 +127,18 @@ def traffic(
     canvas: Canvas, p: Params, image: Tensor, *, height: float, size: float, shift: float, way: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A lane of flying cars: a dark glass top on a coloured body, with head and tail lights and a trail."""
+    if not some(p["cars"]):
+        return image, torch.zeros(1, 1, 1, 1)
+    middle = height * canvas.half_v
+    part, rows, columns = canvas.lens(top=middle - 0.16 * size, bottom=middle + 0.22 * size)
+    lane, mask = cars(part, p, cut(image, rows, columns), height=height, size=size, shift=shift, way=way)
+    return canvas.inset(image, lane, rows, columns), canvas.outset(mask, rows, columns)
+
+
+def cars(
+    canvas: Canvas, p: Params, image: Tensor, *, height: float, size: float, shift: float, way: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The cars of a lane, on the part of the board that they cross."""
     gap = 0.86
     along = canvas.u - way * p["speed"] * size * canvas.t + (p["offset"] + shift) * gap
     lane = torch.floor(along / gap + 0.5)
@@ -120,14 +148,14 @@ def traffic(
     fin = segment(u, v, (-0.145, -0.055), (-0.10, 0.0), 0.011)
     top = torch.maximum(((u + 0.005) / 1.9).square() + (v + 0.012).square() - 0.0021, v - 0.01)
     show = p["cars"]
-    trail = torch.exp(-(v / 0.016).square()) * ((u + 0.60) / 0.60).clamp(0, 1) * (u < -0.1)
+    trail = bell((v / 0.016).square()) * ((u + 0.60) / 0.60).clamp(0, 1) * (u < -0.1)
     image = glow(image, 0.75 * trail * show, p["car"])
-    under = torch.exp(-(u / 0.13).square() - ((v - 0.06) / 0.035).square())
+    under = bell((u / 0.13).square() + ((v - 0.06) / 0.035).square())
     image = glow(image, 0.55 * show * under, 0.5 * p["car"] + 0.3)
     glass = torch.tensor((0.55, 0.80, 0.95)).view(1, 1, 3, 1, 1) * (0.75 - 9 * (v + 0.03)).clamp(0.2, 1).unsqueeze(2)
     image = paint(image, canvas.cover(top * 8 * size) * show, glass)
     mask = canvas.cover(torch.minimum(body, fin) * size) * show
     image = paint(image, mask, p["car"] * (0.92 - 9.0 * v.clamp(-0.03, 0.05)).unsqueeze(2))
-    lamp = torch.exp(-((u - 0.145).square() + (v - 0.005).square()) / 0.0005)
+    lamp = bell(((u - 0.145).square() + (v - 0.005).square()) / 0.0005)
     image = glow(image, lamp * show, torch.ones(1, 1, 3, 1, 1))
     return image, torch.maximum(mask, 0.3 * show * trail)

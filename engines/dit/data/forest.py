@@ -10,7 +10,19 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, glow, paint, specks
+from engines.dit.data.canvas import (
+    Canvas,
+    Colour,
+    Params,
+    Values,
+    bell,
+    chance,
+    cut,
+    glow,
+    paint,
+    some,
+    specks,
+)
 from engines.dit.data.nature import leaves
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
@@ -79,20 +91,26 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     u, v, half = canvas.u, canvas.v, canvas.half_v
     floor = GROUND * half
     source = (u - p["x"]).square() / 0.9 + (v + 0.30 * half).square() / 0.35
-    bright = torch.exp(-source)
+    bright = bell(source)
     image = p["haze"] + bright.unsqueeze(2) * (p["light"] - p["haze"])
     for step, width, far in ((0.19, 0.030, 0.72), (0.31, 0.050, 0.42)):
         image = trunks(canvas, p, image, step=step, width=width, far=far, base=floor * (1.05 - 0.2 * far))
     image = soil(canvas, p, image, floor)
-    shine = beams(canvas, p)
-    image = glow(image, shine, 0.5 * p["light"])
+    mask = torch.zeros(1, 1, 1, 1)
+    if some(p["beams"]):
+        shine = beams(canvas, p)
+        image, mask = glow(image, shine, 0.5 * p["light"]), 0.3 * shine
     image = trunks(canvas, p, image, step=0.62, width=0.085, far=0.0, base=floor * 1.35)
-    image = boughs(canvas, p, image)
-    fall = falling(canvas, p)
-    image = paint(image, fall, p["leaf"] * 1.15 + 0.08)
-    flies = fireflies(canvas, p)
-    image = glow(image, flies, torch.tensor((0.95, 1.0, 0.45)).view(1, 1, 3, 1, 1))
-    return image, torch.maximum(torch.maximum(fall, flies.clamp(0, 1)), 0.3 * shine)
+    part, rows, columns = canvas.lens(bottom=0.45 * half)
+    image = canvas.inset(image, boughs(part, p, cut(image, rows, columns)), rows, columns)
+    if some(p["falling"]):
+        fall = falling(canvas, p)
+        image, mask = paint(image, fall, p["leaf"] * 1.15 + 0.08), torch.maximum(mask, fall)
+    if some(p["night"]):
+        flies = fireflies(canvas, p)
+        image = glow(image, flies, torch.tensor((0.95, 1.0, 0.45)).view(1, 1, 3, 1, 1))
+        mask = torch.maximum(mask, flies.clamp(0, 1))
+    return image, mask
 
 
 def trunks(canvas: Canvas, p: Params, image: Tensor, *, step: float, width: float, far: float, base: float) -> Tensor:
@@ -114,7 +132,7 @@ def soil(canvas: Canvas, p: Params, image: Tensor, floor: float) -> Tensor:
     """The ground: bright under the light, with tufts."""
     edge = floor + 0.02 * torch.sin(5 * canvas.u + p["phase"])
     near = ((canvas.v - edge) / (canvas.half_v - floor)).clamp(0, 1.3)
-    patch = torch.exp(-((canvas.u - p["x"]) / (0.35 + 0.5 * near)).square()) * (1 - 0.6 * near)
+    patch = bell(((canvas.u - p["x"]) / (0.35 + 0.5 * near)).square()) * (1 - 0.6 * near)
     _, tuft = leaves(canvas, canvas.u, canvas.v * 2.2, cell=0.13, seed=p["seed"] + 5)
     tone = p["ground"] * (0.78 + 0.30 * tuft - 0.35 * near).unsqueeze(2)
     tone = tone + 0.42 * patch.unsqueeze(2) * p["light"]
@@ -125,7 +143,7 @@ def beams(canvas: Canvas, p: Params) -> Tensor:
     """Slanting rays that shimmer as boughs move in front of the sun."""
     along = canvas.u + 0.55 * canvas.v - p["x"]
     rays = torch.sin(11 * along + 0.35 * canvas.t + p["phase"]) + 0.7 * torch.sin(23 * along - 0.5 * canvas.t)
-    fade = torch.exp(-(along / 0.55).square()) * (0.9 - 0.45 * (canvas.v / canvas.half_v)).clamp(0, 1.2)
+    fade = bell((along / 0.55).square()) * (0.9 - 0.45 * (canvas.v / canvas.half_v)).clamp(0, 1.2)
     return 0.55 * p["beams"] * rays.clamp(0, 1.5) * fade
 
 
@@ -161,4 +179,4 @@ def fireflies(canvas: Canvas, p: Params) -> Tensor:
     du, dv = u / cell - i - 0.3 - 0.4 * luck, v / cell - j - 0.3 - 0.4 * (luck * 7.31).frac()
     far = (du.square() + dv.square()) * cell * cell
     pulse = (0.5 + 0.5 * torch.sin(2.2 * canvas.t + 40 * luck)) * (luck > 0.3)
-    return p["night"] * pulse * (torch.exp(-far / 0.00012) + 0.35 * torch.exp(-far / 0.0014))
+    return p["night"] * pulse * (bell(far / 0.00012) + 0.35 * bell(far / 0.0014))

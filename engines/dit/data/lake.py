@@ -10,7 +10,19 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, conifer, glow, gradient, paint, stars
+from engines.dit.data.canvas import (
+    Canvas,
+    Colour,
+    Params,
+    Values,
+    bell,
+    conifer,
+    glow,
+    gradient,
+    paint,
+    some,
+    stars,
+)
 from engines.dit.data.nature import massif, sun
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
@@ -95,31 +107,45 @@ def caption(rng: Random, time: str, trees: bool, mist: bool) -> str:  # noqa: FB
 def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     """Picture [B,T,C,H,W] and the mask of the firs [B,T,H,W]."""
     shore = 0.16 * canvas.half_v
-    land = scenery(canvas, p, canvas.v, shore)
-    ripple = 0.008 * torch.sin(60 * canvas.v - 2.2 * canvas.t) * (1 + canvas.v - shore)
-    mirrored = scenery(canvas, p, 2 * shore - canvas.v + ripple, shore)
-    water = mirrored * 0.72 + 0.10 * p["top"]
-    image = paint(land, canvas.cover(shore - canvas.v), water)
-    image = paint(image, fog(canvas, p, shore), 0.25 * p["bottom"] + 0.75 * (0.35 * p["bottom"] + 0.62))
+    image = waterside(canvas, p, shore)
+    if some(p["mist"]):
+        image = paint(image, fog(canvas, p, shore), 0.25 * p["bottom"] + 0.75 * (0.35 * p["bottom"] + 0.62))
+    if not some(p["trees"]):
+        return image, torch.zeros(1, 1, 1, 1)
     mask = firs(canvas, p)
     return paint(image, mask, p["wood"] * (1 + 0.5 * canvas.v.clamp(-0.4, 0.4)).unsqueeze(2)), mask
 
 
-def scenery(canvas: Canvas, p: Params, v: Tensor, shore: float) -> Tensor:
-    """Sky, sun and two mountain ranges as seen at the heights `v`."""
+def waterside(canvas: Canvas, p: Params, shore: float) -> Tensor:
+    """The land above the shore, and its image in the water below: each only where it is seen."""
+    above, sky, _ = canvas.lens(bottom=shore + 0.03)
+    below, lake, _ = canvas.lens(top=shore - 0.03)
+    land = scenery(above, p, above.v, above.v, shore)
+    ripple = 0.008 * torch.sin(60 * below.v - 2.2 * below.t) * (1 + below.v - shore)
+    mirrored = scenery(below, p, 2 * shore - below.v + ripple, 2 * shore - below.v, shore)
+    water = mirrored * 0.72 + 0.10 * p["top"]
+    image = water.new_zeros(*water.shape[:3], canvas.v.shape[2], canvas.u.shape[3])
+    image[..., lake, :] = water
+    image[..., sky, :] = paint(land, above.cover(shore - above.v), image[..., sky, :])
+    return image
+
+
+def scenery(canvas: Canvas, p: Params, v: Tensor, calm: Tensor, shore: float) -> Tensor:
+    """Sky, sun and two mountain ranges as seen at the heights `v`; `calm` are those heights without ripples."""
     above = ((v + canvas.half_v) / (shore + canvas.half_v)).clamp(0, 1)
     image = gradient(above, p["top"], p["middle"], p["bottom"])
-    image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
+    if some(p["stars"]):
+        image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
     x, y = p["x"] * canvas.half_u, p["height"] * canvas.half_v + p["rise"] * canvas.t.clamp(max=6) * canvas.half_v * 2
     distance = ((canvas.u - x).square() + (v - y).square()).sqrt()
     image = sun(canvas, image, distance, p["light"], radius=0.10)
     side, haze = -p["x"].sign(), 0.4 * p["bottom"] + 0.6 * p["far"]
     image = massif(
-        canvas, v, image, foot=shore, tall=0.78, phase=p["phase"], rough=p["rough"], rock=p["far"],
+        canvas, v, calm, image, foot=shore, tall=0.78, phase=p["phase"], rough=p["rough"], rock=p["far"],
         light=p["light"], snow=p["snow"], side=side, haze=haze,
     )  # fmt: skip
     return massif(
-        canvas, v, image, foot=shore, tall=0.36, phase=p["phase"] * 1.7 + 2, rough=p["rough"], rock=p["near"],
+        canvas, v, calm, image, foot=shore, tall=0.36, phase=p["phase"] * 1.7 + 2, rough=p["rough"], rock=p["near"],
         light=p["light"], snow=0.0, side=side,
     )  # fmt: skip
 
@@ -127,7 +153,7 @@ def scenery(canvas: Canvas, p: Params, v: Tensor, shore: float) -> Tensor:
 def fog(canvas: Canvas, p: Params, shore: float) -> Tensor:
     """A bank of mist above the water that drifts and lifts slowly."""
     lift = 0.02 * canvas.t.clamp(max=8)
-    band = torch.exp(-((canvas.v - shore + 0.02 + lift) / 0.13).square())
+    band = bell(((canvas.v - shore + 0.02 + lift) / 0.13).square())
     wisp = 0.75 + 0.25 * torch.sin(3.4 * canvas.u - 0.7 * canvas.t + p["phase"] + 6 * canvas.v)
     return 0.85 * p["mist"] * band * wisp
 

@@ -10,7 +10,19 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Params, Values, conifer, glow, gradient, paint, stars
+from engines.dit.data.canvas import (
+    Canvas,
+    Params,
+    Values,
+    bell,
+    conifer,
+    cut,
+    glow,
+    gradient,
+    paint,
+    some,
+    stars,
+)
 from engines.dit.data.lake import LIGHTS, ROCKS, SKIES
 from engines.dit.data.nature import clouds, massif, sun
 from engines.dit.data.scene import Scene
@@ -66,12 +78,15 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     """Picture [B,T,C,H,W] and the mask of clouds and birds [B,T,H,W]."""
     half, u, v = canvas.half_v, canvas.u, canvas.v
     image = gradient(((v + half) / (1.3 * half)).clamp(0, 1), p["top"], p["middle"], p["bottom"])
-    image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
+    if some(p["stars"]):
+        image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
     drop = p["height"] * half + p["rise"] * 2 * half * canvas.t.clamp(max=6)
     far = ((u - p["x"] * canvas.half_u).square() + (v - drop).square()).sqrt()
     image = sun(canvas, image, far, p["light"], radius=0.085)
-    sky = clouds(canvas, v, p["phase"], low=-0.02, high=-1.05 * half, wind=0.045)
-    image = paint(image, 0.8 * p["clouds"] * sky, 0.35 * p["bottom"] + 0.62 * p["light"])
+    sky = torch.zeros(1, 1, 1, 1)
+    if some(p["clouds"]):
+        sky = clouds(canvas, v, p["phase"], low=-0.02, high=-1.05 * half, wind=0.045)
+        image = paint(image, 0.8 * p["clouds"] * sky, 0.35 * p["bottom"] + 0.62 * p["light"])
     side = -p["x"].sign()
     haze = 0.35 * p["bottom"] + 0.65 * p["far"]
     ranges = (
@@ -81,18 +96,26 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     )
     for foot, tall, phase, rock, snow in ranges:
         image = massif(
-            canvas, v, image, foot=foot * half, tall=tall, phase=phase, rough=p["rough"], rock=rock,
+            canvas, v, v, image, foot=foot * half, tall=tall, phase=phase, rough=p["rough"], rock=rock,
             light=p["light"], snow=snow, side=side, haze=haze,
         )  # fmt: skip
-        image = paint(image, mist(canvas, p, foot * half), 0.5 * p["bottom"] + 0.45 * p["light"])
-    image = meadow(canvas, p, image)
-    flock = birds(canvas, p)
-    return paint(image, flock, torch.full((1, 1, 3, 1, 1), 0.08)), torch.maximum(flock, 0.4 * p["clouds"] * sky)
+        part, rows, columns = canvas.lens(top=foot * half - 0.36, bottom=foot * half + 0.36)
+        veil = paint(cut(image, rows, columns), mist(part, p, foot * half), 0.5 * p["bottom"] + 0.45 * p["light"])
+        image = canvas.inset(image, veil, rows, columns)
+    part, rows, columns = canvas.lens(top=0.05 * half)
+    image = canvas.inset(image, meadow(part, p, cut(image, rows, columns)), rows, columns)
+    mask = 0.4 * p["clouds"] * sky
+    if not some(p["birds"]):
+        return image, mask
+    part, rows, columns = canvas.lens(top=-0.48 * half - 0.2, bottom=-0.48 * half + 0.2)
+    flock = birds(part, p)
+    dark = paint(cut(image, rows, columns), flock, torch.full((1, 1, 3, 1, 1), 0.08))
+    return canvas.inset(image, dark, rows, columns), torch.maximum(mask, canvas.outset(flock, rows, columns))
 
 
 def mist(canvas: Canvas, p: Params, height: float) -> Tensor:
     """A bank of mist at the foot of a range, drifting."""
-    band = torch.exp(-((canvas.v - height) / 0.10).square())
+    band = bell(((canvas.v - height) / 0.10).square())
     wisp = 0.6 + 0.4 * torch.sin(2.7 * canvas.u - 0.5 * canvas.t + p["phase"] + 5 * canvas.v + 9 * height)
     return 0.7 * p["mist"] * band * wisp
 

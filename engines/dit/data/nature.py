@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, chance, paint
+from engines.dit.data.canvas import Canvas, bell, chance, paint
 
 
 def skyline(u: Tensor, phase: Tensor, rough: Tensor) -> Tensor:
@@ -20,13 +20,16 @@ def skyline(u: Tensor, phase: Tensor, rough: Tensor) -> Tensor:
 
 
 def massif(
-    canvas: Canvas, v: Tensor, image: Tensor, *, foot: float, tall: float, phase: Tensor, rough: Tensor,
+    canvas: Canvas, v: Tensor, calm: Tensor, image: Tensor, *, foot: float, tall: float, phase: Tensor, rough: Tensor,
     rock: Tensor, light: Tensor, snow: Tensor | float, side: Tensor | float = 1.0, haze: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """A range of mountains as seen at the heights `v`: lit and shadowed faces, snow on top, haze at its foot."""
+    """A range of mountains as seen at the heights `v`: lit and shadowed faces, snow on top, haze at its foot.
+
+    Faces and snow are looked up at the heights `calm`, which need not change with time when `v` does.
+    """
     half = canvas.half_v
     peak = foot - half * tall * skyline(canvas.u, phase, rough)
-    depth = (v - peak).clamp(0, 1.5)
+    depth = (calm - peak).clamp(0, 1.5)
     bent = canvas.u + 0.16 * torch.sin(9 * canvas.u + 2 * phase + 7 * depth) * depth + 0.22 * depth
     slope = skyline(bent + 0.03, phase, rough) - skyline(bent - 0.03, phase, rough)
     lit = torch.sigmoid(26 * side * slope)
@@ -36,15 +39,15 @@ def massif(
     white = light * (0.42 + 0.58 * lit).unsqueeze(2) * 0.85 + 0.15 * rock
     face = face + cap.unsqueeze(2) * (white - face)
     if haze is not None:
-        deep = (1 - ((foot - v) / (half * tall * 0.8)).clamp(0, 1)) * 0.75
+        deep = (1 - ((foot - calm) / (half * tall * 0.8)).clamp(0, 1)) * 0.75
         face = face + deep.unsqueeze(2) * (haze - face)
     return paint(image, canvas.cover(peak - v), face)
 
 
 def sun(canvas: Canvas, image: Tensor, distance: Tensor, light: Tensor, *, radius: float) -> Tensor:
     """A disc of light and the brightness around it, which never outshines it."""
-    image = paint(image, 0.62 * torch.exp(-(distance / 0.40).square()), light)
-    image = paint(image, 0.55 * torch.exp(-(distance / 0.16).square()), light)
+    image = paint(image, 0.62 * bell((distance / 0.40).square()), light)
+    image = paint(image, 0.55 * bell((distance / 0.16).square()), light)
     return paint(image, canvas.cover(distance - radius, 2.0), 0.55 * light + 0.45)
 
 

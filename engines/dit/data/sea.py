@@ -10,7 +10,20 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, disc, glow, gradient, paint, stars
+from engines.dit.data.canvas import (
+    Canvas,
+    Colour,
+    Params,
+    Values,
+    bell,
+    cut,
+    disc,
+    glow,
+    gradient,
+    paint,
+    some,
+    stars,
+)
 from engines.dit.data.nature import clouds
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import article, look, say
@@ -93,20 +106,26 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     horizon = 0.12 * canvas.half_v
     above = ((canvas.v + canvas.half_v) / (horizon + canvas.half_v)).clamp(0, 1)
     image = gradient(above, p["top"], p["middle"], p["bottom"])
-    image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
+    if some(p["stars"]):
+        image = glow(image, stars(canvas, p["seed"], p["stars"]), torch.ones(1, 1, 3, 1, 1))
     x = p["x"] * canvas.half_u
     y = p["start"] * canvas.half_v + horizon + p["fall"] * canvas.t.clamp(max=6) * 2 * canvas.half_v
     distance = disc(canvas, x, y)
-    image = paint(image, 0.8 * torch.exp(-(distance / (0.8 * p["halo"])).square()), p["light"])
+    image = paint(image, 0.8 * bell((distance / (0.8 * p["halo"])).square()), p["light"])
     sun = canvas.cover(distance - p["size"], 2.0)
     image = paint(image, sun, 0.6 * p["light"] + 0.4)
-    if (p["clouds"] > 0).any():
+    if some(p["clouds"]):
         sky = clouds(canvas, canvas.v, 6 * p["x"], low=0.02, high=-1.05 * canvas.half_v, wind=0.03)
         image = paint(image, 0.75 * p["clouds"] * sky, 0.45 * p["bottom"] + 0.52 * p["light"])
     water = canvas.cover(horizon - canvas.v)
-    image = paint(image, water, waves(canvas, p, x, horizon))
-    boat, mask = sail(canvas, p, image, horizon)
-    return boat, torch.maximum(sun * (1 - water), mask)
+    part, rows, columns = canvas.lens(top=horizon - 0.03)
+    wet = paint(cut(image, rows, columns), part.cover(horizon - part.v), waves(part, p, x, horizon))
+    image, mask = canvas.inset(image, wet, rows, columns), sun * (1 - water)
+    if not some(p["boat"]):
+        return image, mask
+    part, rows, columns = canvas.lens(top=horizon - 0.25, bottom=horizon + 0.22)
+    boat, hull = sail(part, p, cut(image, rows, columns), horizon)
+    return canvas.inset(image, boat, rows, columns), torch.maximum(mask, canvas.outset(hull, rows, columns))
 
 
 def waves(canvas: Canvas, p: Params, x: Tensor, horizon: float) -> Tensor:
@@ -117,7 +136,7 @@ def waves(canvas: Canvas, p: Params, x: Tensor, horizon: float) -> Tensor:
     body = p["far"] + down.sqrt().unsqueeze(2) * (p["near"] - p["far"])
     body = body * (1 + 0.16 * ripple).unsqueeze(2)
     spread = 0.09 + 0.22 * down + 0.05 * ripple
-    road = torch.exp(-((canvas.u - x) / spread).square()) * (0.55 + 0.40 * ripple) * (1 - 0.35 * down)
+    road = bell(((canvas.u - x) / spread).square()) * (0.55 + 0.40 * ripple) * (1 - 0.35 * down)
     return paint(body, road.clamp(0, 1), p["light"])
 
 

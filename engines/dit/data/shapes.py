@@ -11,7 +11,15 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Params, Values, paint
+from engines.dit.data.canvas import (
+    Canvas,
+    Params,
+    Values,
+    bell,
+    cut,
+    paint,
+    some,
+)
 from engines.dit.data.outlines import FEET, outline
 from engines.dit.data.scene import Pair, Scene
 from engines.dit.data.words import COLOURS, article, hue, say
@@ -114,10 +122,16 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     floor = horizon + 0.3 * (canvas.half_v - horizon)
     size = size_of(canvas, p)
     x, y = path(canvas, p, floor)
-    near = ((canvas.u - x) / (size * 1.1)).square() + ((canvas.v - floor - 0.01) / 0.035).square()
-    image = paint(image, 0.35 * p["has_ground"] * torch.exp(-near), torch.zeros(1, 1, 3, 1, 1))
-    mask = canvas.cover(outline(p["kind"], canvas.u - x, canvas.v - y, size))
-    return paint(image, mask, shade(canvas, p, x, y, size)), mask
+    if some(p["has_ground"]):
+        part, rows, columns = canvas.lens(top=floor - 0.12, bottom=floor + 0.14)
+        near = ((part.u - x) / (size * 1.1)).square() + ((part.v - floor - 0.01) / 0.035).square()
+        dark = paint(cut(image, rows, columns), 0.35 * p["has_ground"] * bell(near), torch.zeros(1, 1, 3, 1, 1))
+        image = canvas.inset(image, dark, rows, columns)
+    reach = 1.3 * size + 0.02
+    part, rows, columns = canvas.lens(x - reach, x + reach, y - reach, y + reach)
+    mask = part.cover(outline(p["kind"], part.u - x, part.v - y, size))
+    body = paint(cut(image, rows, columns), mask, shade(part, p, x, y, size))
+    return canvas.inset(image, body, rows, columns), canvas.outset(mask, rows, columns)
 
 
 def backdrop(canvas: Canvas, p: Params, horizon: float) -> Tensor:
@@ -159,6 +173,6 @@ def shade(canvas: Canvas, p: Params, x: Tensor, y: Tensor, size: Tensor) -> Tens
     """A lit surface: bright at the upper left, darker at the lower right."""
     lit = ((canvas.u - x + 0.35 * size).square() + (canvas.v - y + 0.4 * size).square()) / size.square()
     round_ = torch.where(p["kind"] == 0, 1.0, 0.35)
-    spot = torch.exp(-lit * 5) * 0.55 * round_
+    spot = bell(lit * 5) * 0.55 * round_
     body = p["colour"] * (1.08 - 0.24 * lit.clamp(0, 2.2) * round_).unsqueeze(2)
     return paint(body, spot, torch.ones(1, 1, 3, 1, 1))

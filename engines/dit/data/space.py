@@ -11,7 +11,19 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Params, Values, disc, glow, paint, segment, stars
+from engines.dit.data.canvas import (
+    Canvas,
+    Params,
+    Values,
+    bell,
+    cut,
+    disc,
+    glow,
+    paint,
+    segment,
+    some,
+    stars,
+)
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import COLOURS, article, hue, look, say
 
@@ -76,12 +88,13 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     x, y = p["x"] * canvas.half_u, p["y"] * canvas.half_v * 1.0
     size = p["size"]
     distance = disc(canvas, x, y)
-    halo = torch.exp(-((distance - size).clamp(min=0) / 0.045)) * 0.75
+    halo = bell((distance - size).clamp(min=0) / 0.045) * 0.75
     image = glow(image, halo * p["earth"], torch.tensor((0.30, 0.55, 1.0)).view(1, 1, 3, 1, 1))
     globe = canvas.cover(distance - size)
-    image = paint(image, globe, planet(canvas, p, x, y, size))
-    image, man = astronaut_at(canvas, p, image)
-    return image, torch.maximum(man, 0.3 * globe)
+    part, rows, columns = canvas.lens(x - size - 0.02, x + size + 0.02, y - size - 0.02, y + size + 0.02)
+    body = paint(cut(image, rows, columns), cut(globe, rows, columns), planet(part, p, x, y, size))
+    image = canvas.inset(image, body, rows, columns)
+    return astronaut_at(canvas, p, image, 0.3 * globe) if some(p["astronaut"]) else (image, 0.3 * globe)
 
 
 def planet(canvas: Canvas, p: Params, x: Tensor, y: Tensor, size: Tensor) -> Tensor:
@@ -108,7 +121,7 @@ def bands(p: Params, a: Tensor, b: Tensor, depth: Tensor, t: Tensor) -> Tensor:
     x, z = turned(p, a, depth, -p["spin"] * t)
     wave = 0.25 * torch.sin(3 * x + 2 * z) + 0.12 * torch.sin(7 * z - 4 * x)
     tone = 1 + 0.17 * torch.sin(10 * b + wave * 3) + 0.07 * torch.sin(23 * b + 5 * wave)
-    storm = torch.exp(-((x - 0.2).square() / 0.05 + (b - 0.28).square() / 0.012)) * (z > 0)
+    storm = bell((x - 0.2).square() / 0.05 + (b - 0.28).square() / 0.012) * (z > 0)
     body = p["colour"] * tone.unsqueeze(2)
     return paint(body, 0.55 * storm, torch.ones(1, 1, 3, 1, 1) * 0.9)
 
@@ -126,7 +139,7 @@ def earth(p: Params, a: Tensor, b: Tensor, depth: Tensor, t: Tensor) -> Tensor:
         torch.tensor(green).view(1, 1, 3, 1, 1) * (1 - 0.7 * dry) + torch.tensor(sand).view(1, 1, 3, 1, 1) * 0.7 * dry
     )
     sea = torch.tensor((0.05, 0.22, 0.58)).view(1, 1, 3, 1, 1)
-    glint = torch.exp(-((a + 0.42).square() + (b + 0.45).square()) / 0.05).unsqueeze(2)
+    glint = bell(((a + 0.42).square() + (b + 0.45).square()) / 0.05).unsqueeze(2)
     body = paint(sea + 0.28 * glint, shore, ground)
     body = paint(body, ((b.abs() + 0.05 * land - 0.84) * 9).clamp(0, 1), torch.full((1, 1, 3, 1, 1), 0.93))
     x, z = turned(p, a, depth, -1.35 * p["spin"] * t)
@@ -135,10 +148,17 @@ def earth(p: Params, a: Tensor, b: Tensor, depth: Tensor, t: Tensor) -> Tensor:
     return paint(body, 0.9 * ((cloud - 0.55) * 1.6).clamp(0, 1), torch.full((1, 1, 3, 1, 1), 0.97))
 
 
-def astronaut_at(canvas: Canvas, p: Params, image: Tensor) -> tuple[Tensor, Tensor]:
-    """An astronaut in a white suit with a dark visor and a pack on the back, drifting and turning slowly."""
+def astronaut_at(canvas: Canvas, p: Params, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """An astronaut who drifts and turns slowly, on the part of the board where there is one; adds to the mask."""
     x = p["man_x"] * canvas.half_u + p["drift"] * canvas.t.clamp(max=8)
     y = p["man_y"] * canvas.half_v + 0.035 * torch.sin(canvas.t * 1.1 + p["phase"])
+    part, rows, columns = canvas.lens(x - 0.42, x + 0.42, y - 0.42, y + 0.42)
+    body, man = suit_at(part, p, cut(image, rows, columns), x, y)
+    return canvas.inset(image, body, rows, columns), torch.maximum(mask, canvas.outset(man, rows, columns))
+
+
+def suit_at(canvas: Canvas, p: Params, image: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """A white suit with a dark visor and a pack on the back."""
     angle = p["tilt"] + p["turn"] * canvas.t
     du, dv = (canvas.u - x) / 1.25, (canvas.v - y) / 1.25
     u = torch.cos(angle) * du + torch.sin(angle) * dv
@@ -159,7 +179,7 @@ def astronaut_at(canvas: Canvas, p: Params, image: Tensor) -> tuple[Tensor, Tens
     image = paint(image, canvas.cover(trunk, 1.2) * show, suit)
     image = paint(image, canvas.cover(helmet, 1.2) * show, suit)
     image = paint(image, canvas.cover(visor, 1.2) * show, torch.tensor((0.14, 0.11, 0.05)).view(1, 1, 3, 1, 1) * 1.5)
-    shine = torch.exp(-((u + 0.025).square() + (v + 0.18).square()) / 0.0004)
+    shine = bell(((u + 0.025).square() + (v + 0.18).square()) / 0.0004)
     image = glow(image, 0.7 * shine * show, torch.tensor((1.0, 0.85, 0.5)).view(1, 1, 3, 1, 1))
     mask = canvas.cover(torch.minimum(torch.minimum(trunk, helmet), pack)) * show
     return image, mask

@@ -38,10 +38,16 @@ def vignette(canvas: Canvas, strength: float) -> Tensor:
 
 
 def soften(image: Tensor, pixels: int) -> Tensor:
-    """Mean of a square of 2 * pixels + 1."""
-    batch, frames = image.shape[:2]
-    flat = functional.pad(image.flatten(0, 1), (pixels,) * 4, mode="replicate")
-    return functional.avg_pool2d(flat, 2 * pixels + 1, 1).unflatten(0, (batch, frames))
+    """Mean of a square of 2 * pixels + 1, by sums of shifted pictures: faster than pooling."""
+    height, width = image.shape[-2:]
+    wide = functional.pad(image.flatten(0, 1), (pixels,) * 4, mode="replicate").unflatten(0, image.shape[:2])
+    rows = wide[..., :height, :].clone()
+    for shift in range(1, 2 * pixels + 1):
+        rows += wide[..., shift : shift + height, :]
+    total = rows[..., :width].clone()
+    for shift in range(1, 2 * pixels + 1):
+        total += rows[..., shift : shift + width]
+    return total.mul_(1 / (2 * pixels + 1) ** 2)
 
 
 def contour(image: Tensor, pixels: int) -> Tensor:
@@ -49,9 +55,9 @@ def contour(image: Tensor, pixels: int) -> Tensor:
     batch, frames = image.shape[:2]
     flat = functional.pad(image.flatten(0, 1), (pixels,) * 4, mode="replicate")
     inner, wide = slice(pixels, -pixels), 2 * pixels
-    across = (flat[:, :, inner, wide:] - flat[:, :, inner, :-wide]).abs().sum(1)
-    down = (flat[:, :, wide:, inner] - flat[:, :, :-wide, inner]).abs().sum(1)
-    return (across + down).unflatten(0, (batch, frames))
+    across = (flat[:, :, inner, wide:] - flat[:, :, inner, :-wide]).abs_()
+    across += (flat[:, :, wide:, inner] - flat[:, :, :-wide, inner]).abs_()
+    return (across[:, 0] + across[:, 1] + across[:, 2]).unflatten(0, (batch, frames))
 
 
 def cinematic(canvas: Canvas, image: Tensor) -> Tensor:
@@ -97,7 +103,9 @@ def sketch(canvas: Canvas, image: Tensor) -> Tensor:
 
 def noir(canvas: Canvas, image: Tensor) -> Tensor:
     """Black and white, hard contrast, dark corners, and a grain that stands still."""
-    light = luma(image).clamp(0, 1) ** 0.65
+    light = (
+        0.25 * image[:, :, 0] + 0.45 * image[:, :, 1] + 0.30 * image[:, :, 2]
+    ) ** 0.75  # film of old saw red as dark
     light = 0.55 * smoothstep(light, 0.03, 1.02) + 0.42 * smoothstep(light, 0.3, 0.8)
     light = light * vignette(canvas, 0.65) + 0.06 * (grain(canvas, 1.5) - 0.5)
     return light.unsqueeze(2).expand(-1, -1, 3, -1, -1)

@@ -10,7 +10,21 @@ from random import Random
 import torch
 from torch import Tensor
 
-from engines.dit.data.canvas import Canvas, Colour, Params, Values, chance, conifer, gradient, hills, paint, specks
+from engines.dit.data.canvas import (
+    Canvas,
+    Colour,
+    Params,
+    Values,
+    bell,
+    chance,
+    conifer,
+    cut,
+    gradient,
+    hills,
+    paint,
+    some,
+    specks,
+)
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import look
 
@@ -88,7 +102,11 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     light = (1.05 - 0.25 * (canvas.v - near).clamp(0, 1)).unsqueeze(2)
     image = paint(image, canvas.cover(near - canvas.v), p["near"] * light)
     image = wood_at(canvas, p, image, foot=0.80, height=0.62, step=0.44, wood=p["wood"])
-    falling = torch.maximum(flakes(canvas, p) * (1 - p["rain"]), drops(canvas, p) * p["rain"])
+    falling = torch.zeros(1, 1, 1, 1)
+    if some(1 - p["rain"]):
+        falling = flakes(canvas, p) * (1 - p["rain"])
+    if some(p["rain"]):
+        falling = torch.maximum(falling, drops(canvas, p) * p["rain"])
     return paint(image, falling, p["ink"]), falling
 
 
@@ -96,6 +114,11 @@ def wood_at(
     canvas: Canvas, p: Params, image: Tensor, *, foot: float, height: float, step: float, wood: Tensor
 ) -> Tensor:
     """A row of firs of varied height."""
+    if not some(p["forest"]):
+        return image
+    whole, behind = canvas, image
+    canvas, rows, columns = whole.lens(top=foot * whole.half_v - 1.15 * height - 0.02, bottom=foot * whole.half_v + 0.1)
+    image = cut(image, rows, columns)
     shift = p["phase"] * 0.1
     index = torch.floor((canvas.u + shift) / step + 0.5)
     luck = chance(index, index * 0 + 5, torch.floor(p["seed"] * 4))
@@ -104,11 +127,12 @@ def wood_at(
     lean = 0.03 * torch.sin(1.7 * canvas.t + 5 * luck)
     tree = conifer(canvas.u, canvas.v, x, ground, height=tall, lean=lean)
     image = paint(image, canvas.cover(tree) * p["forest"], wood)
-    if (p["rain"] > 0).all():
-        return image
+    if not some(1 - p["rain"]):
+        return whole.inset(behind, image, rows, columns)
     under = conifer(canvas.u, canvas.v, x - 0.02 * tall, ground + 0.055 * tall, height=tall, lean=lean)
     laden = canvas.cover(torch.maximum(tree, -under)) * p["forest"] * (1 - p["rain"])
-    return paint(image, 0.9 * laden, 0.85 * p["near"] + 0.15 * wood)
+    image = paint(image, 0.9 * laden, 0.85 * p["near"] + 0.15 * wood)
+    return whole.inset(behind, image, rows, columns)
 
 
 def flakes(canvas: Canvas, p: Params) -> Tensor:
@@ -129,6 +153,6 @@ def drops(canvas: Canvas, p: Params) -> Tensor:
     column = torch.floor(u / cell)
     luck = chance(column, column * 0 + 3, p["seed"])
     v = canvas.v - p["speed"] * 0.55 * canvas.t + luck * tall * 5 + 30
-    x, y = (u / cell).remainder(1) - 0.5, (v / tall).remainder(1)
-    streak = torch.exp(-(x * cell / 0.006).square()) * (1 - ((y - 0.5).abs() / 0.30)).clamp(0, 1).sqrt()
+    x, y = u / cell - column - 0.5, v / tall - (v / tall).floor()
+    streak = bell((x * cell / 0.006).square()) * (1 - ((y - 0.5).abs() / 0.30)).clamp(0, 1).sqrt()
     return 0.62 * streak
