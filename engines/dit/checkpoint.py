@@ -20,6 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 
 from engines.dit.codec import Codec
 from engines.dit.config import Config
@@ -74,7 +75,7 @@ def load(folder: Path = WEIGHTS) -> Checkpoint:
     if not {"config", "words", "card"} <= header.keys():
         raise ValueError(f"{folder / FILES[1]} has no description of its networks")
     checkpoint = fresh(Config.from_json(json.loads(header["config"])), json.loads(header["words"]))
-    checkpoint.transformer.load_state_dict(unpack(tensors))
+    checkpoint.transformer.load_state_dict(grown(unpack(tensors), checkpoint.transformer))
     with safe_open(folder / FILES[0], framework="pt") as file:
         checkpoint.codec.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118 - no mapping
     return Checkpoint(
@@ -115,3 +116,31 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in packed.items()
         if not name.endswith(SCALE)
     }
+
+
+def grown(state: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
+    """Weights of a network with fewer inputs, for one with more: what is new has no effect yet.
+
+    One mark for a token becomes one for each of its positions. Raises RuntimeError as `load_state_dict` does, later,
+    for what differs in any other way.
+    """
+    wanted, state = model.state_dict(), dict(state)
+    state.setdefault("steer.weight", torch.zeros_like(wanted["steer.weight"]))
+    enter, marks = state["enter.weight"], wanted["enter.weight"].shape[1] - state["enter.weight"].shape[1] + 1
+    if marks > 1:
+        state["enter.weight"] = torch.cat([enter[:, :-1], enter[:, -1:].expand(-1, marks) / marks], 1)
+    place = state["place.weight"]
+    state["place.weight"] = functional.pad(place, (0, wanted["place.weight"].shape[1] - place.shape[1]))
+    return state
+
+
+def adopt(networks: Checkpoint, known: Checkpoint) -> None:
+    """Put the transformer of `known` into new networks of the same sizes: words that both know keep their meaning."""
+    state, old = known.transformer.state_dict(), known.vocabulary
+    table = networks.transformer.text.table.weight.detach().clone()
+    for word, row in networks.vocabulary.row.items():
+        if word in old.row:
+            table[row] = state["text.table.weight"][old.row[word]]
+    hashed = networks.config.text.buckets
+    table[-hashed:] = state["text.table.weight"][-hashed:]
+    networks.transformer.load_state_dict({**state, "text.table.weight": table})

@@ -35,8 +35,9 @@ class TransformerConfig:
     width: int = 192
     depth: int = 6
     heads: int = 3
-    short_side: int = 80  # pixels: the largest pictures that it was trained to lay out; larger ones are scaled up
+    short_side: int = 144  # pixels: the largest pictures that it was trained to lay out; larger ones are scaled up
     window: int = 7  # latent frames denoised together: 25 frames, 4 s at 6 frames a second
+    controls: int = 7  # numbers that steer; see conditioning.controls
 
 
 @dataclass(frozen=True, slots=True)

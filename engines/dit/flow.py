@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from engines.dit.conditioning import Window
     from engines.dit.model import Transformer
 
 SPREAD = 1.4  # deviation of the logit of t in training
-SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0
+SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0, for FEW tokens
+FEW = 315  # tokens
 NEAREST = 0.3  # smallest 1 - t in the velocity weight: the sampler hardly visits later times
 
 
@@ -43,20 +45,21 @@ def loss_of(clean: Tensor, guess: Tensor, time_B: Tensor, weight: Tensor) -> Ten
     return (((guess - clean) / scale).square() * weight).sum() / (weight.expand_as(clean).sum() + 1e-6)
 
 
-def schedule(steps: int) -> list[float]:
-    """Times of the sampler, steps + 1 of them, from 0 to 1."""
+def schedule(steps: int, tokens: int = FEW, begin: float = 0.0) -> list[float]:
+    """Times of the sampler from `begin` to 1, at most steps + 1 of them; more of them early where tokens are many."""
+    shift = SHIFT * max(1.0, tokens / FEW) ** 0.5
     even = [index / steps for index in range(steps + 1)]
-    return [u / (u + SHIFT * (1 - u)) for u in even]
+    times = [u / (u + shift * (1 - u)) for u in even]
+    return [begin, *(time for time in times if time > begin)]
 
 
-def sample(denoise: Callable[[Tensor, float], Tensor], noise_BLZhw: Tensor, steps: int) -> Tensor:
-    """Walk from noise to clean latents in `steps` calls of `denoise(state, time) -> guess of the clean latents`.
+def sample(denoise: Callable[[Tensor, float], Tensor], state_BLZhw: Tensor, times: Sequence[float]) -> Tensor:
+    """Walk from the state at times[0] (noise at 0) to clean latents in calls of `denoise(state, time) -> clean guess`.
 
     With s = -log(1 - t) the path obeys dx/ds = guess - x, which is solved exactly for a guess that changes linearly
     (second order: the change is carried on from the step before).
     """
-    state, before, width = noise_BLZhw, None, 1.0
-    times = schedule(steps)
+    state, before, width = state_BLZhw, None, 1.0
     for now, then in itertools.pairwise(times):
         guess = denoise(state, now)
         if then == 1:
@@ -78,19 +81,16 @@ class Guided:
 
     model: Transformer
     text: tuple[Tensor, Tensor]
-    known_1LZhw: Tensor
-    mask_1L: Tensor
+    window: Window  # of one clip
     guidance: float
-    start: int = 0
 
     def __call__(self, state_1LZhw: Tensor, time: float) -> Tensor:
         """Guess the clean latents; known ones are returned as they are."""
         count = len(self.text[0])
-        state_BLZhw, known_BLZhw = state_1LZhw.repeat(count, 1, 1, 1, 1), self.known_1LZhw.repeat(count, 1, 1, 1, 1)
-        times_B, mask_BL = torch.full((count,), time), self.mask_1L.repeat(count, 1)
-        guesses = self.model(state_BLZhw, known_BLZhw, mask_BL, times_B, self.text, start=self.start)
+        times_B = torch.full((count,), time)
+        guesses = self.model(state_1LZhw.repeat(count, 1, 1, 1, 1), self.window.repeat(count), times_B, self.text)
         guess = guesses[:1] if count == 1 else guesses[1:] + self.guidance * (guesses[:1] - guesses[1:])
-        return torch.where(self.mask_1L[:, :, None, None, None] > 0, self.known_1LZhw, guess)
+        return torch.where(self.window.mask_BLhw.unsqueeze(2) > 0, self.window.known_BLZhw, guess)
 
 
 def noise_of(seed: int, window: int, frame: int, shape: tuple[int, ...]) -> Tensor:

@@ -1,11 +1,11 @@
 """The denoiser: a diffusion transformer over space and time at once.
 
 It sees a window of L latent frames. Each token is a patch of 2 x 2 latent positions of one frame and carries three
-things: the noisy latents, the latents that are already known (zero elsewhere), and whether they are known. So text to
-video, image to video and going on with a clip are one task with different masks. It answers with the clean latents.
+things: the noisy latents, the latents that are already known (zero elsewhere), and which of them are known. So every
+task is the same task with another mask (see `conditioning`). It answers with the clean latents.
 
-Legend: B clips, L latent frames, Z latent channels, h w latent positions, S tokens of one frame (h/2 * w/2),
-K = L * S tokens, D width, N words, E features of one head.
+Legend: B clips, L latent frames, Z latent channels, h w latent positions, S tokens of one frame (h/2 * w/2; 1 where
+all tokens of a frame agree), K = L * S tokens, D width, N words, E features of one head, F features of a place.
 """
 
 # pyright: basic
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.dit.conditioning import Window
 from engines.dit.config import Config
 from engines.dit.text import TextEncoder
 
@@ -31,40 +32,42 @@ WAVES = 6  # frequencies of the absolute position features
 class Place:
     """Where the tokens of a window are: rotary angles for the heads, and features for the first layer."""
 
-    cosine_KE: Tensor
-    sine_KE: Tensor
-    features_LSF: Tensor
+    cosine_B1KE: Tensor
+    sine_B1KE: Tensor
+    features_BLSF: Tensor
 
 
-def place_of(start: int, latents: int, height: int, width: int, head: int) -> Place:
-    """Places of `latents` latent frames of h x w positions, the first of which is number `start` of its clip.
+def place_of(at_BL: Tensor, still_BL: Tensor, height: int, width: int, head: int) -> Place:
+    """Places of latent frames of h x w positions at the times `at`.
 
     Positions are centred and measured in short sides, so they mean the same at every size.
     """
     rows, columns = height // PATCH, width // PATCH
-    short = min(rows, columns)
-    y = (torch.arange(rows) - (rows - 1) / 2) / short
-    x = (torch.arange(columns) - (columns - 1) / 2) / short
-    t = torch.arange(start, start + latents).float()
-    t, y, x = (part.flatten() for part in torch.meshgrid(t, y, x, indexing="ij"))
+    short, device = min(rows, columns), at_BL.device
+    y = (torch.arange(rows, device=device) - (rows - 1) / 2) / short
+    x = (torch.arange(columns, device=device) - (columns - 1) / 2) / short
+    y_S, x_S = (part.flatten() for part in torch.meshgrid(y, x, indexing="ij"))
+    shape_BLS = (*at_BL.shape, len(y_S))
+    t_BLS, y_BLS, x_BLS = at_BL.float()[..., None].expand(shape_BLS), y_S.expand(shape_BLS), x_S.expand(shape_BLS)
     turns = (head // 2 - 2 * (head // 6), head // 6, head // 6)  # pairs of features for time, height, width
     angles = [
-        position[:, None] * 30.0 ** -(torch.arange(count) / count)
-        for position, count in zip((t, y * SPAN, x * SPAN), turns, strict=True)
+        position[..., None] * 30.0 ** -(torch.arange(count, device=device) / count)
+        for position, count in zip((t_BLS, y_BLS * SPAN, x_BLS * SPAN), turns, strict=True)
     ]
-    angle_KE = torch.cat(angles, dim=1)
+    angle_B1KE = torch.cat(angles, dim=-1).flatten(1, 2).unsqueeze(1)
     half_y, half_x = rows / short / 2, columns / short / 2
-    scalars = torch.stack([y, x, y / half_y, x / half_x, t / 8], dim=1)
-    waves = (scalars[..., None] * 2.0 ** torch.arange(WAVES) * 1.5).flatten(1)
-    constant = torch.tensor([half_y, half_x, 4 / short, float(start == 0)]).expand(len(t), -1)
-    features = torch.cat([waves.sin(), waves.cos(), constant], dim=1)
-    return Place(angle_KE.cos(), angle_KE.sin(), features.unflatten(0, (latents, -1)))
+    scalars = torch.stack([y_BLS, x_BLS, y_BLS / half_y, x_BLS / half_x, t_BLS / 8], dim=-1)
+    waves = (scalars[..., None] * 2.0 ** torch.arange(WAVES, device=device) * 1.5).flatten(-2)
+    shape = torch.tensor([half_y, half_x, 4 / short], device=device).expand(*shape_BLS, -1)
+    kind = torch.stack([still_BL[:, :1].expand_as(still_BL), still_BL], dim=-1)[:, :, None].expand(*shape_BLS, -1)
+    features = torch.cat([waves.sin(), waves.cos(), shape, kind], dim=-1)
+    return Place(angle_B1KE.cos(), angle_B1KE.sin(), features)
 
 
 def rotate(x_BHKE: Tensor, place: Place) -> Tensor:
     """Turn pairs of features (first half, second half) by the angle of the token's place."""
     a, b = x_BHKE.chunk(2, -1)
-    cosine, sine = place.cosine_KE.to(x_BHKE.dtype), place.sine_KE.to(x_BHKE.dtype)
+    cosine, sine = place.cosine_B1KE.to(x_BHKE.dtype), place.sine_B1KE.to(x_BHKE.dtype)
     return torch.cat([a * cosine - b * sine, b * cosine + a * sine], dim=-1)
 
 
@@ -73,9 +76,9 @@ def unit(x: Tensor) -> Tensor:
     return functional.rms_norm(x, (x.shape[-1],))
 
 
-def modulate(x_BLSD: Tensor, shift_BL1D: Tensor, scale_BL1D: Tensor) -> Tensor:
+def modulate(x_BLSD: Tensor, shift_BLSD: Tensor, scale_BLSD: Tensor) -> Tensor:
     """Norm, then the scale and shift that the time and the prompt ask for."""
-    return unit(x_BLSD) * (1 + scale_BL1D) + shift_BL1D
+    return unit(x_BLSD) * (1 + scale_BLSD) + shift_BLSD
 
 
 class Block(nn.Module):
@@ -99,10 +102,10 @@ class Block(nn.Module):
         """[B,K,D] -> [B,heads,K,E]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(self, x_BLSD: Tensor, control_BL6D: Tensor, words_BND: Tensor, bias: Tensor, place: Place) -> Tensor:
+    def forward(self, x_BLSD: Tensor, control_BLS6D: Tensor, words_BND: Tensor, bias: Tensor, place: Place) -> Tensor:
         """[B,L,S,D] -> the same."""
         shape = x_BLSD.shape
-        shift, scale, gate, shift2, scale2, gate2 = (control_BL6D + self.table).unsqueeze(2).unbind(3)
+        shift, scale, gate, shift2, scale2, gate2 = (control_BLS6D + self.table).unbind(3)
         q, k, v = (self.split(part) for part in self.mix(modulate(x_BLSD, shift, scale).flatten(1, 2)).chunk(3, -1))
         seen = functional.scaled_dot_product_attention(rotate(unit(q), place), rotate(unit(k), place), v)
         x_BLSD = x_BLSD + (1 + gate) * self.leave(seen.transpose(1, 2).flatten(2)).view(shape)
@@ -123,45 +126,46 @@ class Transformer(nn.Module):
         width, self.head = config.transformer.width, config.transformer.width // config.transformer.heads
         channels = config.codec.channels * PATCH * PATCH
         self.text = TextEncoder(rows, config.text)
-        self.enter = nn.Linear(2 * channels + 1, width)
-        self.place = nn.Linear(5 * WAVES * 2 + 4, width)
+        self.enter = nn.Linear(2 * channels + PATCH * PATCH, width)
+        self.place = nn.Linear(5 * WAVES * 2 + 5, width)
         self.clock = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.summary = nn.Linear(config.text.width, width)
+        self.steer = nn.Linear(config.transformer.controls, width, bias=False)
         self.control = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(
             Block(width, config.transformer.heads, config.text.width) for _ in range(config.transformer.depth)
         )
         self.control_out = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, channels)
-        for last in (self.control, self.control_out, self.leave):
+        for last in (self.steer, self.control, self.control_out, self.leave):
             nn.init.zeros_(last.weight)
+        for last in (self.control, self.control_out, self.leave):
             nn.init.zeros_(last.bias)
 
-    def forward(
-        self,
-        noisy_BLZhw: Tensor,
-        known_BLZhw: Tensor,
-        mask_BL: Tensor,
-        time_B: Tensor,
-        text: tuple[Tensor, Tensor],
-        *,
-        start: int = 0,
-    ) -> Tensor:
-        """Clean latents x_BLZhw. `mask` is 1 where latents are known; `time` runs from 0 (noise) to 1 (clean)."""
+    def forward(self, noisy_BLZhw: Tensor, window: Window, time_B: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        """Clean latents x_BLZhw, those of known positions included. `time` runs from 0 (noise) to 1 (clean)."""
         words_BND, bias = text
         height, width = noisy_BLZhw.shape[-2:]
-        place = place_of(start, noisy_BLZhw.shape[1], height, width, self.head)
-        hidden = (1 - mask_BL)[:, :, None, None, None]
-        marks = mask_BL[:, :, None, None].expand(-1, -1, height * width // PATCH**2, 1)
-        tokens = [to_tokens(noisy_BLZhw * hidden), to_tokens(known_BLZhw), marks.to(noisy_BLZhw.dtype)]
-        x_BLSD = self.enter(torch.cat(tokens, dim=-1)) + self.place(place.features_LSF)
-        time_BL = torch.where(mask_BL > 0, torch.ones_like(mask_BL), time_B[:, None])
-        condition_BLD = functional.silu(self.clock(wave(time_BL)) + self.summary(words_BND[:, :1]))
-        control_BL6D = self.control(condition_BLD).unflatten(-1, (6, -1))
+        place = place_of(window.at_BL, window.still_BL, height, width, self.head)
+        mask_BL1hw = window.mask_BLhw.unsqueeze(2)
+        tokens = [to_tokens(part) for part in (noisy_BLZhw * (1 - mask_BL1hw), window.known_BLZhw, mask_BL1hw)]
+        x_BLSD = self.enter(torch.cat(tokens, dim=-1)) + self.place(place.features_BLSF)
+        time_BLS = times_of_tokens(tokens[2], time_B)
+        told_B11D = (self.summary(words_BND[:, 0]) + self.steer(window.controls_BC))[:, None, None]
+        condition_BLSD = functional.silu(self.clock(wave(time_BLS)) + told_B11D)
+        control_BLS6D = self.control(condition_BLSD).unflatten(-1, (6, -1))
         for block in self.blocks:
-            x_BLSD = block(x_BLSD, control_BL6D, words_BND, bias, place)
-        shift, scale = self.control_out(condition_BLD).unsqueeze(2).chunk(2, -1)
+            x_BLSD = block(x_BLSD, control_BLS6D, words_BND, bias, place)
+        shift, scale = self.control_out(condition_BLSD).chunk(2, -1)
         return from_tokens(self.leave(modulate(x_BLSD, shift, scale)), height, width).float()
+
+
+def times_of_tokens(marks_BLSF: Tensor, time_B: Tensor) -> Tensor:
+    """Time of each token, 1 where most of it is known; [B,L,1] where all tokens of each frame agree."""
+    known_BLS = marks_BLSF.mean(-1) > 0.5
+    if bool((known_BLS == known_BLS[:, :, :1]).all()):
+        known_BLS = known_BLS[:, :, :1]
+    return torch.where(known_BLS, torch.ones_like(time_B)[:, None, None], time_B[:, None, None])
 
 
 def wave(time: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class TextEncoder(nn.Module):
         words = words.sum(2) / used.sum(2, keepdim=True).clamp(min=1)
         x = torch.cat([self.summary.expand(len(words), 1, -1), words], dim=1) + self.place[: words.shape[1] + 1]
         present = torch.cat([torch.ones_like(used[:, :1, 0]), used.any(2)], dim=1)
-        bias_B11N = torch.zeros(present.shape).masked_fill(~present, -1e4)[:, None, None, :]
+        bias_B11N = torch.zeros(present.shape, device=x.device).masked_fill(~present, -1e4)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, bias_B11N)
         return self.norm(x), bias_B11N

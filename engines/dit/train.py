@@ -1,9 +1,9 @@
-"""Train from nothing: `python -m engines.dit.train autoencoder|transformer --minutes N --state DIR`.
+"""Train the model: `python -m engines.dit.train autoencoder|transformer --minutes N --state DIR`.
 
-Then `python -m engines.dit.train export --state DIR` writes the weights that the engine loads.
-
-Both stages resume from DIR (`codec.pt`, `transformer.pt`), decay the learning rate over the minutes given, keep an
-exponential average of the weights, print a line of progress, and write sample grids next to the state.
+Then `python -m engines.dit.train export --state DIR` writes the weights that the engine loads. Both stages begin with
+the weights in `--begin` (a folder of a checkpoint; words that it does not know begin at random) or from nothing, resume
+from DIR (`codec.pt`, `transformer.pt`), decay the learning rate over the minutes given, keep an exponential average of
+the weights, print a line of progress, and write sample grids next to the state.
 """
 
 # pyright: basic
@@ -15,23 +15,29 @@ import argparse
 import os
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from engines.dit import checkpoint as checkpoints
-from engines.dit import flow, train_codec, train_transformer
+from engines.dit import flow, lessons, train_codec, train_transformer
+from engines.dit.checkpoint import Checkpoint
 from engines.dit.codec import Codec
+from engines.dit.conditioning import Window, controls
 from engines.dit.config import Config
+from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
-from engines.dit.text import Vocabulary
-from engines.dit.train_transformer import Lesson, Pool
+from engines.dit.run import Run
+from engines.dit.train_transformer import Pool
 
-FIRST = 96  # clips of a pool before it is used more than once
+FIRST = 24  # examples of a pool before it is used more than once
+AT_ONCE = 8  # clips rendered together
+SETTLED = 1000  # steps after which the scale of the latents follows slowly
 GRID = 300  # steps between two looks
 GRID_PROMPTS = (
     "a red ball rolls left",
@@ -40,178 +46,112 @@ GRID_PROMPTS = (
     "a futuristic city at night, with flying cars between neon-lit skyscrapers",
     "sunset over the sea",
     "an astronaut floating in space, Earth visible in the background, stars twinkling",
-    "the moon over the ocean at night",
+    "a purple star moves up, pencil sketch",
     "a serene mountain lake at sunrise, with mist rising from the water",
     "snow falling over a forest",
     "a campfire burning at night",
 )
 
-
-@dataclass(slots=True)
-class Clock:
-    """Minutes of training that are spent, over all runs; learning rates follow it."""
-
-    minutes: float
-    spent: float
-    since: float
-
-    @classmethod
-    def start(cls, minutes: float, spent: float) -> Clock:
-        """Begin to count now."""
-        return cls(minutes, spent, time.monotonic())
-
-    def elapsed(self) -> float:
-        """Minutes spent so far."""
-        return self.spent + (time.monotonic() - self.since) / 60
-
-    def rate(self) -> float:
-        """Warm up over the first 2 %, then fall to zero at the end."""
-        share = min(1.0, self.elapsed() / self.minutes)
-        return max(0.01, min(1.0, share / 0.02)) * (1 - share) ** 0.7 + 0.004
+Progress = Callable[[str], None]
 
 
-class Average:
-    """Exponential average of weights and buffers."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.values = {name: value.detach().clone().float() for name, value in model.state_dict().items()}
-        self.steps = 0
-
-    def update(self, model: nn.Module, decay: float) -> None:
-        """Move towards the model; faster at first."""
-        self.steps += 1
-        weight = 1 - min(decay, (1 + self.steps) / (10 + self.steps))
-        names, values = zip(*model.state_dict().items(), strict=True)
-        for name, value in zip(names, values, strict=True):
-            self.values[name].lerp_(value.detach().float(), weight)
+def say(line: str) -> None:
+    """Print a line of progress at once."""
+    print(line, flush=True)
 
 
-def optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for whatever reads or writes data, and for vectors."""
-    edges = ("direct", "table", "text.place", "enter", "leave.weight")
-    hidden = [
-        p for name, p in model.named_parameters() if p.ndim == 2 and not name.endswith(edges) and "direct" not in name
-    ]
-    chosen = {id(p) for p in hidden}
-    others = [p for p in model.parameters() if id(p) not in chosen]
-    return [
-        torch.optim.Muon(hidden, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.97), weight_decay=0.0),
-    ]
-
-
-class Run:
-    """A model in training: optimisers, average, clock; saved and resumed as one file."""
-
-    def __init__(self, model: nn.Module, path: Path, minutes: float, rate: float, decay: float) -> None:
-        self.model, self.path, self.rate, self.decay = model, path, rate, decay
-        self.optimisers = optimisers(model, rate)
-        self.average, self.step, spent = Average(model), 0, 0.0
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            model.load_state_dict(state["model"])
-            for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(stored)
-            self.average.values, self.step, spent = state["average"], state["step"], state["spent"]
-            self.average.steps = self.step
-        self.clock, self.saved = Clock.start(minutes, spent), time.monotonic()
-
-    def learn(self, loss: Tensor) -> float:
-        """One step of the optimisers; returns the norm of the gradient."""
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate * self.clock.rate()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.average.update(self.model, self.decay)
-        self.step += 1
-        return norm.item()
-
-    def save(self, every: float = 0.0) -> None:
-        """Write the state, unless it was written less than `every` seconds ago; never leaves half a file."""
-        if time.monotonic() - self.saved < every:
-            return
-        self.saved, partial = time.monotonic(), self.path.with_suffix(".partial")
-        stored = [optimiser.state_dict() for optimiser in self.optimisers]
-        state = {"model": self.model.state_dict(), "optimisers": stored, "average": self.average.values}
-        torch.save({**state, "step": self.step, "spent": self.clock.elapsed()}, partial)
-        partial.replace(self.path)
-
-
-def train_autoencoder(minutes: float, folder: Path) -> None:
+def train_autoencoder(minutes: float, folder: Path, begin: Path | None = None, tell: Progress = say) -> None:
     """Run or go on with the first stage."""
     torch.manual_seed(0)
     codec = Codec()
-    train_codec.beginning(codec)
-    run = Run(codec, folder / "codec.pt", minutes, rate=1.5e-3, decay=0.997)
-    error = 0.0
-    while run.clock.elapsed() < minutes:
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, squared = train_codec.loss_of(codec, train_codec.batch_at(run.step), run.step)
-        run.learn(loss)
-        error = 0.98 * error + 0.02 * psnr(squared) if error else psnr(squared)
-        if run.step % 50 == 0:
-            print(
-                f"codec {run.step} minute {run.clock.elapsed():.1f} loss {loss.item():.4f} psnr {error:.2f}", flush=True
-            )
-        run.save(every=100)
-    run.save()
+    if begin is None:
+        train_codec.beginning(codec)
+    else:
+        codec.load_state_dict(checkpoints.load(begin).codec.state_dict())
+    run = Run(codec, folder / "codec.pt", minutes, rate=1.5e-3 if begin is None else 7e-4, decay=0.997)
+    error, before = 0.0, 0 if begin is None else SETTLED
+    try:
+        while run.clock.share() < 1:
+            with torch.autocast("cpu", torch.bfloat16):
+                loss, squared = train_codec.loss_of(codec, train_codec.batch_at(run.step), before + run.step)
+            run.learn(loss)
+            error = 0.98 * error + 0.02 * psnr(squared) if error else psnr(squared)
+            if run.step % 50 == 0:
+                tell(f"codec {run.step} minute {run.clock.elapsed():.1f} loss {loss.item():.4f} psnr {error:.2f}")
+            run.save(every=100)
+    finally:
+        run.save()
 
 
-def train_denoiser(minutes: float, folder: Path) -> None:
+def train_denoiser(minutes: float, folder: Path, begin: Path | None = None, tell: Progress = say) -> None:
     """Run or go on with the second stage; needs the codec of the first."""
     torch.manual_seed(0)
-    config = Config()
-    codec = Codec(config.codec)
-    codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True)["average"])
-    codec.eval()
-    vocabulary = Vocabulary(train_transformer.words_of_grammar(config.text), config.text)
-    model = Transformer(config, vocabulary.rows)
-    run = Run(model, folder / "transformer.pt", minutes, rate=2e-3, decay=0.998)
+    networks = untrained(folder, begin)
+    model, codec = networks.transformer.train(), networks.codec
+    rate = 2e-3 if begin is None else 1.4e-3
+    run = Run(model, folder / "transformer.pt", minutes, rate, decay=0.998, words=networks.vocabulary.words)
+    compiled(model)
+    pools: dict[Lesson, Pool] = defaultdict(lambda: Pool([]))
+    began, losses, drawn = run.step, dict[str, float](), time.monotonic()
+    try:
+        while run.clock.share() < 1:
+            rng, generator = Random(run.step * 7919 + 1), torch.Generator().manual_seed(run.step)
+            lesson = lessons.lesson_at(run.clock.share(), rng)
+            replenish(pools[lesson], codec, lesson, rng)
+            batch = train_transformer.batch_of(pools[lesson], networks.vocabulary, lesson, rng)
+            loss = train_transformer.loss_of(model, batch, generator)
+            norm = run.learn(loss)
+            name = f"{lesson.kind}{min(lesson.size)}x{lesson.window}"
+            losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
+            if run.step % 25 == 0:
+                pace, drawn = (time.monotonic() - drawn) / 25, time.monotonic()
+                shown = " ".join(f"{name} {value:.3f}" for name, value in sorted(losses.items()))
+                tell(f"dit {run.step} minute {run.clock.elapsed():.1f} norm {norm:.2f} {pace:.2f} s/step {shown}")
+            if run.step % GRID == 0 and run.step > began:
+                draw_grid(run, networks, folder / f"grid-{run.step:05d}.png")
+            run.save(every=120)
+    finally:
+        run.save()
+
+
+def untrained(folder: Path, begin: Path | None) -> Checkpoint:
+    """The networks as training begins: the codec of the first stage, and whatever `begin` knows already."""
+    config, path = Config(), folder / "transformer.pt"
+    known = torch.load(path, weights_only=True)["words"] if path.exists() else None
+    networks = checkpoints.fresh(config, known or train_transformer.words_of_grammar(config.text))
+    networks.codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True)["average"])
+    if begin is not None:
+        checkpoints.adopt(networks, checkpoints.load(begin))
+    return networks
+
+
+def compiled(model: Transformer) -> None:
+    """Let every size have a program of its own."""
     torch._dynamo.config.recompile_limit = 64  # noqa: SLF001  # pyright: ignore - one program for each size
     for block in model.blocks:
         block.forward = torch.compile(block.forward, dynamic=False)
-    pools: dict[Lesson, Pool] = defaultdict(lambda: Pool([], [], []))
-    began, losses, drawn = run.step, dict[str, float](), time.monotonic()
-    while run.clock.elapsed() < minutes:
-        rng = Random(run.step * 7919 + 1)
-        generator = torch.Generator().manual_seed(run.step)
-        lesson = train_transformer.lesson_at(run.clock.elapsed() / minutes, rng)
-        pool = pools[lesson]
-        train_transformer.fill(pool, codec, lesson, 16 if len(pool.captions) < FIRST else lesson.fresh, rng)
-        batch = train_transformer.batch_of(pool, vocabulary, lesson, rng)
-        loss = train_transformer.loss_of(model, batch, generator)
-        norm = run.learn(loss)
-        name = f"{min(lesson.size)}x{lesson.window}"
-        losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
-        if run.step % 25 == 0:
-            pace = (time.monotonic() - drawn) / 25
-            drawn = time.monotonic()
-            shown = " ".join(f"{name} {value:.3f}" for name, value in sorted(losses.items()))
-            print(
-                f"dit {run.step} minute {run.clock.elapsed():.1f} norm {norm:.2f} {pace:.2f} s/step {shown}", flush=True
-            )
-        if run.step % GRID == 0 and run.step > began:
-            draw_grid(run, config, vocabulary, codec, folder / f"grid-{run.step:05d}.png")
-        run.save(every=120)
-    run.save()
 
 
-def draw_grid(run: Run, config: Config, vocabulary: Vocabulary, codec: Codec, path: Path) -> None:
+def replenish(pool: Pool, codec: Codec, lesson: Lesson, rng: Random) -> None:
+    """New clips for a pool: many at first, then a few for each step; always as many at once, for one program."""
+    if len(pool.examples) < FIRST or rng.random() < lesson.fresh / AT_ONCE:
+        train_transformer.fill(pool, codec, lesson, AT_ONCE, rng)
+
+
+def draw_grid(run: Run, networks: Checkpoint, path: Path) -> None:
     """Sample the averaged weights for a look by eye: one row for each prompt, five frames each."""
+    config, vocabulary = networks.config, networks.vocabulary
     model = Transformer(config, vocabulary.rows)
     model.load_state_dict(run.average.values)
+    shape, length = (config.codec.channels, 18, 32), lessons.WINDOW
     grid = []
     for index, prompt in enumerate(GRID_PROMPTS):
-        text = model.text(vocabulary.encode([vocabulary.split(prompt), []]))
-        shape = (config.codec.channels, 10, 18)
-        noise = torch.cat([flow.noise_of(index, 0, frame, shape) for frame in range(7)], dim=1)
-        denoise = flow.Guided(model, text, 0 * noise, torch.zeros(1, 7), 3.0)
+        noise = torch.cat([flow.noise_of(index, 0, frame, shape) for frame in range(length)], dim=1)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            video = codec.decode(flow.sample(denoise, noise, 8))[0, [0, 6, 12, 18, 24]]
+            text = model.text(vocabulary.encode([vocabulary.split(prompt), []]))
+            denoise = flow.Guided(model, text, Window.of(noise.shape[1:], controls(6.0)), 3.0)
+            latents = flow.sample(denoise, noise, flow.schedule(8, length * 144))
+            video = networks.codec.decode(latents)[0, [0, 6, 12, 18, 24]]
         grid.append(torch.cat(list(video), dim=-1))
     picture = torch.cat([torch.cat(grid[0::2], 1), torch.cat(grid[1::2], 1)], dim=-1)
     Image.fromarray((picture * 255).byte().permute(1, 2, 0).numpy()).save(path)
@@ -222,7 +162,7 @@ def export(folder: Path, out: Path) -> None:
     config = Config()
     codec = torch.load(folder / "codec.pt", weights_only=True)
     transformer = torch.load(folder / "transformer.pt", weights_only=True)
-    empty = checkpoints.fresh(config, train_transformer.words_of_grammar(config.text))
+    empty = checkpoints.fresh(config, transformer["words"])
     empty.codec.load_state_dict(codec["average"])
     empty.transformer.load_state_dict(transformer["average"])
     card = {
@@ -246,13 +186,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--out", type=Path, default=checkpoints.WEIGHTS)
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--begin", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked.state.mkdir(parents=True, exist_ok=True)
     if asked.stage == "export":
         export(asked.state, asked.out)
         return
-    {"autoencoder": train_autoencoder, "transformer": train_denoiser}[asked.stage](asked.minutes, asked.state)
+    stage = {"autoencoder": train_autoencoder, "transformer": train_denoiser}[asked.stage]
+    stage(asked.minutes, asked.state, asked.begin)
 
 
 if __name__ == "__main__":

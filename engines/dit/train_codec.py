@@ -21,7 +21,7 @@ from engines.dit.data.canvas import Canvas
 BATCH = 8
 WINDOW = (64, 80)  # pixels of a training window
 SHORT_SIDES = (64, 80, 80, 128, 144, 144)
-TEXTURES = 2  # of a batch
+TEXTURES = 3  # of a batch
 NOISE = 0.12  # largest deviation of the noise on the latents that the decoder must bear
 
 
@@ -32,7 +32,7 @@ def batch_at(step: int, rows: int = BATCH, frames: int = 9) -> Tensor:
     short = rng.choice(SHORT_SIDES)
     sizes = (short, short * 16 // 9 // 16 * 16)
     height, width = sizes if rng.random() < 0.6 else sizes[::-1]
-    board = Canvas.at(seconds(frames, 6, rng.uniform(0, 5)), height, width)
+    board = Canvas.at(seconds(frames, rng.choice((6, 12)), rng.uniform(0, 40)), height, width)
     tall, wide = min(WINDOW[0], height), min(WINDOW[1], width)
     board = board.crop(rng.randint(0, (height - tall) // 2) * 2, rng.randint(0, (width - wide) // 2) * 2, tall, wide)
     families = [rng.choice(("shapes", None)) for _ in range(rows - TEXTURES)]  # motion is what is hard

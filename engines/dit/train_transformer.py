@@ -1,7 +1,7 @@
-"""Train the denoiser: a pool of encoded clips for each size, masks for the tasks, captions with slips and gaps.
+"""Train the denoiser: a pool of encoded clips for each kind of window, a mask for each task, captions with slips.
 
 Rendering and encoding a clip costs about as much as learning from it once, so clips are kept in a pool and used a few
-times, each time with another caption slip, mask and noise. Legend: as in `model`.
+times, each time with another caption slip, mask and noise. Legend: as in `conditioning` and `model`.
 """
 
 # pyright: basic
@@ -19,68 +19,45 @@ from torch.nn import functional
 
 from engines.dit import flow
 from engines.dit.codec import Codec
+from engines.dit.conditioning import PACE, Window, controls, moment
 from engines.dit.config import TextConfig
-from engines.dit.data import HELD_OUT, clip, draw
+from engines.dit.data import HELD_OUT, Clip, clip, draw, seconds
+from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
 from engines.dit.text import Vocabulary
 
-Size = tuple[int, int]  # height, width in pixels
-
-WINDOW = 7  # latent frames of a clip
-POOL = 6000  # clips of one size
+POOL = 2000  # clips of one kind
 OBJECT = 4.0  # extra weight of the object that matters
-SMALL, MIDDLE = (64, 112), (80, 144)
-PLAN: tuple[tuple[float, dict[tuple[Size, int], float]], ...] = (  # until this share of the time: odds of lessons
-    (0.25, {(MIDDLE, 1): 0.55, (SMALL, WINDOW): 0.45}),
-    (0.60, {(MIDDLE, 1): 0.25, (SMALL, WINDOW): 0.45, (MIDDLE, WINDOW): 0.30}),
-    (1.01, {(MIDDLE, 1): 0.12, (SMALL, WINDOW): 0.23, (MIDDLE, WINDOW): 0.65}),
-)
-PORTRAIT = 0.3  # share of upright lessons
-LATER = 0.15  # share of the lessons on clips that go on with one
-TOKENS = 3200  # of a batch: a step takes about a second on one thread
+HUSH = 0.4  # share of the clips whose motion intensity is not told, and of styles that are not told
+WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
+FARTHEST = 16  # latent frames between a window and the reference picture before it
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one step is about: pictures or clips, and their size."""
+class Example:
+    """One encoded clip, or part of one. `known` marks latent frames that are always given: references, keyframes."""
 
-    size: Size
-    window: int  # latent frames; 1 = still pictures, where colours and layout are learned cheaply
-    later: bool = False  # whether the window goes on with a clip that began before it
-
-    @property
-    def rows(self) -> int:
-        """Clips of a batch."""
-        return max(4, min(64, TOKENS * 256 // (self.size[0] * self.size[1] * self.window)))
-
-    @property
-    def frames(self) -> int:
-        """Frames to render for a clip of the pool; a later window needs one latent frame before it."""
-        return 1 + 4 * (self.window - 1 + self.later)
-
-    @property
-    def fresh(self) -> int:
-        """New clips for each step; stills cost next to nothing."""
-        return 16 if self.window == 1 else max(1, self.rows // 8)
+    latents_LZhw: Tensor  # bfloat16
+    weights_Lhw: Tensor  # bfloat16, the loss weight
+    at_L: Tensor
+    still_L: Tensor
+    known_L: Tensor
+    clip: Clip
 
 
 @dataclass(slots=True)
 class Pool:
-    """Encoded clips of one size."""
+    """Examples of one lesson; the oldest one leaves a full pool."""
 
-    latents: list[Tensor]  # [L,Z,h,w] bfloat16
-    weights: list[Tensor]  # [L,h,w] bfloat16, the loss weight
-    captions: list[str]
+    examples: list[Example]
     turn: int = 0
 
-    def add(self, latents: Tensor, weights: Tensor, caption: str) -> None:
-        """Keep a clip; the oldest one leaves a full pool."""
-        if len(self.captions) < POOL:
-            self.latents.append(latents)
-            self.weights.append(weights)
-            self.captions.append(caption)
+    def add(self, example: Example) -> None:
+        """Keep an example."""
+        if len(self.examples) < POOL:
+            self.examples.append(example)
             return
-        self.latents[self.turn], self.weights[self.turn], self.captions[self.turn] = latents, weights, caption
+        self.examples[self.turn] = example
         self.turn = (self.turn + 1) % POOL
 
 
@@ -88,14 +65,62 @@ class Pool:
 def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> None:
     """Render and encode `count` new clips."""
     clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
-    start = rng.uniform(0, 8) if lesson.later else 0.0
-    video_BTCHW, mask_BTHW = draw(clips, lesson.frames, *lesson.size, start=start)
-    with torch.autocast("cpu", torch.bfloat16):
-        latents_BLZhw = codec.encode(video_BTCHW).bfloat16()
-    groups = torch.cat([mask_BTHW[:, :1].expand(-1, 3, -1, -1), mask_BTHW], 1)
-    weight_BLhw = 1 + OBJECT * functional.avg_pool3d(groups, (4, 8, 8)).sqrt()
+    parts = {"start": _start, "later": _later, "keyed": _keyed, "anchors": _anchors}[lesson.kind]
+    latents, weights, at_L, still_L, known_L = parts(clips, codec, lesson, rng)
     for index, one in enumerate(clips):
-        pool.add(latents_BLZhw[index].clone(), weight_BLhw[index].bfloat16(), one.caption)
+        pool.add(Example(latents[index].bfloat16(), weights[index].bfloat16(), at_L, still_L, known_L, one))
+
+
+Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def _start(clips: Sequence[Clip], codec: Codec, lesson: Lesson, _rng: Random) -> Parts:
+    """A clip from its beginning."""
+    latents, weights = encoded(clips, codec, seconds(1 + PACE * (lesson.window - 1), lesson.fps), lesson)
+    at_L = torch.arange(lesson.window).float()
+    return latents, weights, at_L, (at_L == 0).float(), 0 * at_L
+
+
+def _later(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
+    """A clip that goes on, and behind it a picture of an earlier moment."""
+    length, begin = lesson.window - 1, rng.uniform(0, 40)
+    past = min(rng.uniform(0, FARTHEST), begin * lesson.fps / PACE)  # latent frames before the window's first
+    latents, weights = encoded(clips, codec, seconds(1 + PACE * length, lesson.fps, begin), lesson)
+    picture, nothing = encoded(clips, codec, torch.tensor([begin - past * PACE / lesson.fps]), lesson)
+    at_L = torch.cat([torch.arange(1, length + 1).float(), torch.tensor([-past])])
+    last = functional.one_hot(torch.tensor(length), length + 1).float()
+    return torch.cat([latents[:, 1:], picture], 1), torch.cat([weights[:, 1:], nothing], 1), at_L, last, last
+
+
+def _keyed(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
+    """A clip from its beginning, and behind it a picture of a moment in it, mostly of its end."""
+    length = lesson.window - 1
+    times_T = seconds(2 + PACE * (length - 1), lesson.fps)
+    frame = len(times_T) - 1 if rng.random() < 0.6 else rng.randrange(1, len(times_T))
+    latents, weights = encoded(clips, codec, times_T[:-1], lesson)
+    picture, nothing = encoded(clips, codec, times_T[frame : frame + 1], lesson)
+    at_L = torch.cat([torch.arange(length).float(), torch.tensor([moment(frame)])])
+    last = functional.one_hot(torch.tensor(length), length + 1).float()
+    still_L = last + functional.one_hot(torch.tensor(0), length + 1)
+    return torch.cat([latents, picture], 1), torch.cat([weights, nothing], 1), at_L, still_L, last
+
+
+def _anchors(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
+    """Pictures that are far apart in time, as the frame of a long clip."""
+    begin = rng.choice((0.0, rng.uniform(0, 30)))
+    times_T = begin + torch.arange(lesson.window) / lesson.fps
+    pictures, weights = zip(*(encoded(clips, codec, time[None], lesson) for time in times_T), strict=True)
+    at_L = torch.arange(lesson.window) * lesson.apart
+    return torch.cat(pictures, 1), torch.cat(weights, 1), at_L, torch.ones_like(at_L), 0 * at_L
+
+
+def encoded(clips: Sequence[Clip], codec: Codec, times_T: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    """Clips at 1 + 4k moments as latents_BLZhw, and the weight of each latent position in the loss, [B,L,h,w]."""
+    video_BTCHW, mask_BTHW = draw(clips, times_T, *lesson.size)
+    with torch.autocast(video_BTCHW.device.type, torch.bfloat16):
+        latents_BLZhw = codec.encode(video_BTCHW)
+    groups = torch.cat([mask_BTHW[:, :1].expand(-1, PACE - 1, -1, -1), mask_BTHW], 1)
+    return latents_BLZhw, 1 + OBJECT * functional.avg_pool3d(groups, (PACE, 8, 8)).sqrt()
 
 
 def slip(words: Sequence[str], rng: Random) -> list[str]:
@@ -115,51 +140,86 @@ class Batch:
 
     clean_BLZhw: Tensor
     weight_BL1hw: Tensor
-    mask_BL: Tensor
+    window: Window  # `known` holds the clean latents everywhere; `mask` says which are given
+    worn_B: Tensor  # deviation of the noise on what is given
     rows_BNG: Tensor
-    start: int
 
 
 def batch_of(pool: Pool, vocabulary: Vocabulary, lesson: Lesson, rng: Random) -> Batch:
-    """Draw clips and tasks: from text alone, from the first frame, or going on with a clip."""
-    count, window, start = lesson.rows, lesson.window, int(lesson.later)
-    rows = [rng.randrange(len(pool.captions)) for _ in range(count)]
-    part = slice(start, start + window)
-    clean = torch.stack([pool.latents[row][part] for row in rows]).float()
-    weight = torch.stack([pool.weights[row][part] for row in rows]).float()
-    mask_BL = torch.zeros(count, window)
-    for index in range(count):
-        if start:
-            mask_BL[index, : rng.choice((1, 1, 1, 2))] = 1
-        elif window > 1 and rng.random() < 0.25:
-            mask_BL[index, :1] = 1
-    rows_BNG = vocabulary.encode([slip(vocabulary.split(pool.captions[row]), rng) for row in rows])
-    rows_BNG = functional.pad(
-        rows_BNG, (0, 0, 0, vocabulary.config.length - rows_BNG.shape[1])
-    )  # one shape: compiled once
-    return Batch(clean, weight.unsqueeze(2), mask_BL, rows_BNG, start)
+    """Draw examples, and for each what is known of it."""
+    drawn = [rng.choice(pool.examples) for _ in range(lesson.rows)]
+    clean = torch.stack([each.latents_LZhw for each in drawn]).float()
+    mask = torch.stack([_given(each, lesson, rng, clean.shape[-2:]) for each in drawn])
+    window = Window(
+        clean,
+        mask,
+        torch.stack([each.at_L for each in drawn]),
+        torch.stack([each.still_L for each in drawn]),
+        torch.stack([_told(each.clip, lesson.fps, rng) for each in drawn]),
+    )
+    worn_B = torch.tensor([WORN * rng.random() * (lesson.kind == "later") for _ in drawn])
+    weight = torch.stack([each.weights_Lhw for each in drawn]).float()
+    return Batch(
+        clean, weight.unsqueeze(2), window, worn_B, rows_of([each.clip.caption for each in drawn], vocabulary, rng)
+    )
+
+
+def rows_of(captions: Sequence[str], vocabulary: Vocabulary, rng: Random) -> Tensor:
+    """Captions with slips as rows_BNG, all of one length: programs are compiled for shapes."""
+    rows_BNG = vocabulary.encode([slip(vocabulary.split(caption), rng) for caption in captions])
+    return functional.pad(rows_BNG, (0, 0, 0, vocabulary.config.length - rows_BNG.shape[1]))
+
+
+def _told(one: Clip, fps: float, rng: Random) -> Tensor:
+    motion = None if rng.random() < HUSH else one.motion
+    return controls(fps, motion, "" if rng.random() < HUSH else one.style)
+
+
+def _given(each: Example, lesson: Lesson, rng: Random, size: Sequence[int]) -> Tensor:
+    """mask_Lhw: what the model is given of an example."""
+    mask = each.known_L[:, None, None].expand(-1, *size).clone()
+    length, chance = len(mask), rng.random()
+    match lesson.kind:
+        case "start" if chance < 0.08:
+            return _region(mask, rng)
+        case "start" if length > 1 and chance < 0.33:
+            mask[:1] = 1
+        case "start" if length > 1 and chance < 0.43:
+            mask[: rng.randint(1, max(1, length // 3))] = 1
+        case "later":
+            mask[: rng.choice((1, 1, 2))] = 1
+        case "keyed" if chance < 0.65:
+            mask[:1] = 1
+        case "anchors" if chance < 0.3:
+            mask[:1] = 1
+        case "anchors" if chance < 0.45:
+            mask[rng.randrange(length)] = 1
+    return mask
+
+
+def _region(mask_Lhw: Tensor, rng: Random) -> Tensor:
+    """All but a rectangle is known, in every latent frame; in steps of the transformer's patches."""
+    rows, columns = mask_Lhw.shape[1] // 2, mask_Lhw.shape[2] // 2
+    tall, wide = rng.randint(max(1, rows // 3), rows), rng.randint(max(1, columns // 3), columns)
+    top, left = 2 * rng.randint(0, rows - tall), 2 * rng.randint(0, columns - wide)
+    mask_Lhw[:] = 1
+    mask_Lhw[:, top : top + 2 * tall, left : left + 2 * wide] = 0
+    return mask_Lhw
 
 
 def loss_of(model: Transformer, batch: Batch, generator: torch.Generator) -> Tensor:
     """Velocity loss of the latents that are not known."""
-    clean, mask = batch.clean_BLZhw, batch.mask_BL[:, :, None, None, None]
-    time_B = flow.draw_times(len(clean), clean.shape[1] * clean.shape[3] * clean.shape[4] // 4, generator)
-    noise = torch.randn(clean.shape, generator=generator)
+    clean, device = batch.clean_BLZhw, batch.clean_BLZhw.device
+    mask_BL1hw = batch.window.mask_BLhw.unsqueeze(2)
+    time_B = flow.draw_times(len(clean), clean[0, :, 0].numel() // 4, generator).to(device)
+    noise, wear = (torch.randn(clean.shape, generator=generator).to(device) for _ in range(2))
     times = time_B[:, None, None, None, None]
     noisy = times * clean + (1 - times) * noise
-    worn = 0.1 * torch.rand(len(clean), 1, 1, 1, 1, generator=generator) * batch.start  # own results are not perfect
-    known = mask * (clean + worn * torch.randn(clean.shape, generator=generator))
-    with torch.autocast("cpu", torch.bfloat16):
-        guess = model(noisy, known, batch.mask_BL, time_B, model.text(batch.rows_BNG), start=batch.start)
-    return flow.loss_of(clean, guess, time_B, batch.weight_BL1hw * (1 - mask))
-
-
-def lesson_at(share: float, rng: Random) -> Lesson:
-    """What to learn when `share` of the time is over."""
-    odds = next(odds for until, odds in PLAN if share < until)
-    (height, width), window = rng.choices(list(odds), weights=list(odds.values()))[0]
-    size = (width, height) if rng.random() < PORTRAIT else (height, width)
-    return Lesson(size, window, later=window > 1 and rng.random() < LATER)
+    known = mask_BL1hw * (clean + batch.worn_B[:, None, None, None, None] * wear)
+    given = Window(known, *(getattr(batch.window, name) for name in ("mask_BLhw", "at_BL", "still_BL", "controls_BC")))
+    with torch.autocast(device.type, torch.bfloat16):
+        guess = model(noisy, given, time_B, model.text(batch.rows_BNG))
+    return flow.loss_of(clean, guess, time_B, batch.weight_BL1hw * (1 - mask_BL1hw))
 
 
 def words_of_grammar(config: TextConfig, captions: int = 20_000) -> list[str]:

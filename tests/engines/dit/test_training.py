@@ -10,16 +10,19 @@ import pytest
 import torch
 
 from engines.dit import checkpoint as checkpoints
-from engines.dit import train, train_codec, train_transformer
+from engines.dit import lessons, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.engine import DitEngine
+from engines.dit.lessons import Kind, Lesson
+from engines.dit.run import Run
+from engines.dit.train_transformer import Pool
 from tests.engines.dit.conftest import SMALL
 
 
 def test_the_codec_learns_in_a_few_steps(tmp_path: Path) -> None:
     torch.manual_seed(0)
     codec = checkpoints.fresh(SMALL, []).codec.train()
-    run = train.Run(codec, tmp_path / "codec.pt", minutes=10, rate=2e-3, decay=0.9)
+    run = Run(codec, tmp_path / "codec.pt", minutes=10, rate=2e-3, decay=0.9)
     video = train_codec.batch_at(1, rows=3, frames=5)
     errors = []
     for step in range(25):
@@ -33,9 +36,9 @@ def test_the_denoiser_learns_in_a_few_steps(networks: Checkpoint, tmp_path: Path
     torch.manual_seed(0)
     words = train_transformer.words_of_grammar(SMALL.text, captions=200)
     fresh = checkpoints.fresh(SMALL, words)
-    pool, lesson = train_transformer.Pool([], [], []), train_transformer.Lesson((64, 112), 7)
+    pool, lesson = Pool([]), Lesson((64, 112))
     train_transformer.fill(pool, networks.codec, lesson, 6, Random(0))
-    run = train.Run(fresh.transformer, tmp_path / "dit.pt", minutes=10, rate=3e-3, decay=0.9)
+    run = Run(fresh.transformer, tmp_path / "dit.pt", minutes=10, rate=3e-3, decay=0.9)
     losses = []
     for step in range(60):
         batch = train_transformer.batch_of(pool, fresh.vocabulary, lesson, Random(step))
@@ -45,8 +48,8 @@ def test_the_denoiser_learns_in_a_few_steps(networks: Checkpoint, tmp_path: Path
 
 
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
-    def run() -> train.Run:
-        return train.Run(checkpoints.fresh(SMALL, []).codec, tmp_path / "codec.pt", minutes=10, rate=1e-3, decay=0.9)
+    def run() -> Run:
+        return Run(checkpoints.fresh(SMALL, []).codec, tmp_path / "codec.pt", minutes=10, rate=1e-3, decay=0.9)
 
     first = run()
     first.learn(train_codec.loss_of(first.model, train_codec.batch_at(0, rows=3, frames=5), 0)[0])
@@ -58,29 +61,87 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert torch.equal(first.average.values["encoder.direct.weight"], second.average.values["encoder.direct.weight"])
 
 
-@pytest.mark.parametrize("later", [False, True])
-def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, *, later: bool) -> None:
-    pool, lesson = train_transformer.Pool([], [], []), train_transformer.Lesson((64, 112), 7, later=later)
+@pytest.mark.parametrize(("kind", "latents"), [("start", 7), ("later", 7), ("keyed", 7), ("anchors", 7)])
+def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, kind: Kind, latents: int) -> None:
+    pool, lesson = Pool([]), Lesson((64, 112), kind=kind, fps=0.25 if kind == "anchors" else 6.0)
     train_transformer.fill(pool, networks.codec, lesson, 4, Random(0))
     batches = [train_transformer.batch_of(pool, networks.vocabulary, lesson, Random(seed)) for seed in range(30)]
-    known = torch.cat([batch.mask_BL.sum(1) for batch in batches])
-    if later:
-        assert set(known.tolist()) == {1.0, 2.0}
-    else:
-        assert 0.1 < (known == 1).float().mean() < 0.4
-        assert known.max() == 1
-    assert {batch.start for batch in batches} == {int(later)}
-    assert {batch.clean_BLZhw.shape[1:] for batch in batches} == {(7, 16, 8, 14)}
+    assert {batch.clean_BLZhw.shape[1:] for batch in batches} == {(latents, 16, 8, 14)}
     empty = torch.cat([(batch.rows_BNG == 0).all(2).all(1) for batch in batches])
     assert 0.02 < empty.float().mean() < 0.25
+    window = batches[0].window
+    whole = torch.cat([batch.window.mask_BLhw.amin((2, 3)) for batch in batches])
+    partly = torch.cat([batch.window.mask_BLhw.amax((2, 3)) for batch in batches])
+    match kind:
+        case "start":
+            assert window.still_BL[0].tolist() == [1, 0, 0, 0, 0, 0, 0]
+            assert 0.2 < (whole.sum(1) > 0).float().mean() < 0.5
+            assert ((partly - whole).sum(1) == latents).any(), "a region is known in every latent frame"
+        case "later":
+            assert window.at_BL[0, :6].tolist() == [1, 2, 3, 4, 5, 6]
+            assert -16 <= window.at_BL[0, 6] <= 0
+            assert set(whole.sum(1).tolist()) == {2.0, 3.0}
+            assert whole[:, -1].all(), "the reference is always known"
+        case "keyed":
+            assert window.still_BL[0].tolist() == [1, 0, 0, 0, 0, 0, 1]
+            assert whole[:, -1].all()
+            assert set(whole.sum(1).tolist()) == {1.0, 2.0}
+        case "anchors":
+            assert window.still_BL.all()
+            assert window.at_BL[0].tolist() == [0, 12, 24, 36, 48, 60, 72]
 
 
-def test_lessons_grow_from_stills_and_small_clips_to_clips_at_the_working_size() -> None:
-    first = {train_transformer.lesson_at(0.0, Random(seed)) for seed in range(50)}
-    last = {train_transformer.lesson_at(0.99, Random(seed)) for seed in range(50)}
-    assert {lesson.size for lesson in first if lesson.window == 7} == {(64, 112), (112, 64)}
-    assert {(80, 144), (144, 80)} <= {lesson.size for lesson in last if lesson.window == 7}
-    assert all(lesson.rows >= 4 for lesson in first | last)
+def test_what_a_clip_is_told_besides_its_caption_is_sometimes_left_out(networks: Checkpoint) -> None:
+    pool, lesson = Pool([]), Lesson((64, 112), 1)
+    train_transformer.fill(pool, networks.codec, lesson, 24, Random(0))
+    batches = [train_transformer.batch_of(pool, networks.vocabulary, lesson, Random(seed)) for seed in range(4)]
+    told = torch.cat([batch.window.controls_BC for batch in batches])
+    assert 0.4 < told[:, 2].mean() < 0.8, "motion intensity"
+    assert 0.05 < told[:, 3:].sum(1).mean() < 0.6, "style"
+
+
+def test_what_a_window_is_given_has_no_part_in_the_loss(networks: Checkpoint) -> None:
+    pool, lesson = Pool([]), Lesson((64, 112), kind="later")
+    train_transformer.fill(pool, networks.codec, lesson, 3, Random(0))
+    batch = train_transformer.batch_of(pool, networks.vocabulary, lesson, Random(0))
+    batch.window.mask_BLhw[:] = 1
+    assert train_transformer.loss_of(networks.transformer, batch, torch.Generator().manual_seed(0)) == 0
+
+
+def test_lessons_grow_from_stills_and_small_clips_to_clips_at_the_full_size() -> None:
+    first = [lessons.lesson_at(0.0, Random(seed)) for seed in range(200)]
+    last = [lessons.lesson_at(0.99, Random(seed)) for seed in range(200)]
+
+    def large(drawn: list[Lesson]) -> float:
+        return sum(min(lesson.size) > 100 and lesson.window > 1 for lesson in drawn) / len(drawn)
+
+    assert large(first) < 0.3
+    assert large(last) > 0.6
+    assert {lesson.kind for lesson in last} == set(lessons.KINDS)
+    assert {lesson.size for lesson in last} >= {(144, 256), (256, 144), (128, 224), (224, 128)}
+    assert all(lesson.rows >= 3 for lesson in first + last)
+
+
+def test_new_networks_adopt_what_older_ones_know(networks: Checkpoint) -> None:
+    words = [*networks.vocabulary.words[3:], "zeppelin"]
+    new = checkpoints.fresh(networks.config, words, seed=5)
+    checkpoints.adopt(new, networks)
+    table, old = new.transformer.text.table.weight, networks.transformer.text.table.weight
+    assert torch.equal(table[new.vocabulary.row["red"]], old[networks.vocabulary.row["red"]])
+    assert torch.equal(table[-SMALL.text.buckets :], old[-SMALL.text.buckets :])
+    assert torch.equal(new.transformer.leave.weight, networks.transformer.leave.weight)
+
+
+def test_weights_of_a_network_with_fewer_inputs_give_the_same_answer(networks: Checkpoint) -> None:
+    state = dict(networks.transformer.state_dict())
+    before = {name: value for name, value in state.items() if name != "steer.weight"}
+    before["enter.weight"] = torch.cat([state["enter.weight"][:, :-4], state["enter.weight"][:, -4:].sum(1, True)], 1)
+    before["place.weight"] = state["place.weight"][:, :-1]
+    grown = checkpoints.grown(before, networks.transformer)
+    assert {name: value.shape for name, value in grown.items()} == {name: v.shape for name, v in state.items()}
+    assert torch.allclose(grown["enter.weight"][:, -4:].sum(1), state["enter.weight"][:, -4:].sum(1))
+    assert not grown["steer.weight"].any()
+    assert not grown["place.weight"][:, -1].any()
 
 
 def test_a_checkpoint_says_what_it_is_and_loads_as_it_was_saved(networks: Checkpoint, tmp_path: Path) -> None:

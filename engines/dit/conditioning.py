@@ -1,0 +1,94 @@
+"""What steers a window besides its prompt: what is known of it, where it stands in time, and a few numbers.
+
+Every task is a mask. Text to video knows nothing; a first frame, the end of a source, pictures at chosen moments or a
+region that stays are latents that are known. A picture by itself (a clip's first frame, a keyframe, an anchor, a
+reference) is a latent frame of its own with its own moment, inside the window or outside; it is appended to the
+window's latent frames.
+
+Legend: B clips, L latent frames, Z latent channels, h w latent positions, C numbers that steer.
+"""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+PACE = 4  # frames of a latent frame
+FPS = 12.0  # the rate that the numbers are relative to
+STYLES = ("cinematic", "cartoon", "sketch", "noir")
+CONTROLS = 3 + len(STYLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is known of the latent frames that are denoised together.
+
+    `known` is zero and `mask` 0 where nothing is known. `at` counts latent frames of four frames; `still` is 1 where a
+    latent frame is one picture by itself.
+    """
+
+    known_BLZhw: Tensor
+    mask_BLhw: Tensor
+    at_BL: Tensor
+    still_BL: Tensor
+    controls_BC: Tensor
+
+    @classmethod
+    def of(cls, shape_LZhw: Sequence[int], controls_C: Tensor, *, start: float = 0.0) -> Window:
+        """One window of which nothing is known. It begins a clip (`start` 0) or goes on with one."""
+        length, channels, height, width = shape_LZhw
+        at_L = torch.arange(length) + float(start)
+        return cls(
+            torch.zeros(1, length, channels, height, width),
+            torch.zeros(1, length, height, width),
+            at_L[None],
+            (at_L == 0).float()[None],
+            controls_C[None],
+        )
+
+    def know(self, index: int, latent_Zhw: Tensor) -> Window:
+        """The same window with one latent frame known as a whole."""
+        known, mask = self.known_BLZhw.clone(), self.mask_BLhw.clone()
+        known[:, index], mask[:, index] = latent_Zhw, 1.0
+        return replace(self, known_BLZhw=known, mask_BLhw=mask)
+
+    def append(self, latent_Zhw: Tensor, at: float) -> Window:
+        """The same window with a known picture behind its latent frames, which stands at the moment `at`."""
+        count = len(self.at_BL)
+        latent = latent_Zhw.expand(count, 1, *latent_Zhw.shape[-3:])
+        one = torch.ones(count, 1)
+        return replace(
+            self,
+            known_BLZhw=torch.cat([self.known_BLZhw, latent], 1),
+            mask_BLhw=torch.cat([self.mask_BLhw, one[..., None, None].expand(-1, -1, *latent.shape[-2:])], 1),
+            at_BL=torch.cat([self.at_BL, one * at], 1),
+            still_BL=torch.cat([self.still_BL, one], 1),
+        )
+
+    def repeat(self, count: int) -> Window:
+        """The window `count` times, as a batch."""
+        parts = (self.known_BLZhw, self.mask_BLhw, self.at_BL, self.still_BL, self.controls_BC)
+        return Window(*(part.repeat(count, *[1] * (part.ndim - 1)) for part in parts))
+
+    def to(self, device: torch.device | str) -> Window:
+        """The window on a device."""
+        parts = (self.known_BLZhw, self.mask_BLhw, self.at_BL, self.still_BL, self.controls_BC)
+        return Window(*(part.to(device) for part in parts))
+
+
+def moment(frame: float) -> float:
+    """Where the picture of a frame stands, in latent frames: just at the end of the latent frame that holds it."""
+    return 0.0 if frame <= 0 else (frame + PACE - 1) / PACE
+
+
+def controls(fps: float, motion: float | None = None, style: str = "") -> Tensor:
+    """The numbers that steer -> controls_C: rate (log scale), motion intensity if it is said, style if one is named."""
+    said = [math.log2(fps / FPS) / 2, 0.0 if motion is None else 2 * motion - 1, float(motion is not None)]
+    return torch.tensor([*said, *(float(style == name) for name in STYLES)])

@@ -1,0 +1,70 @@
+"""What the denoiser is taught, and when: kinds of windows, their sizes and rates, and the odds of each over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+Size = tuple[int, int]  # height, width in pixels
+Kind = Literal["start", "later", "keyed", "anchors"]
+
+SMALL, LARGE = (80, 144), (144, 256)
+WINDOW = 7  # latent frames: four seconds at 6 frames a second, two at 12
+RATES = {6.0: 0.7, 12.0: 0.3}
+ANCHORS_APART = 4.0  # seconds
+TOKENS = 4500  # of a batch
+TOKEN = 16 * 16  # pixels
+
+Odds = dict[tuple[Size, int], float]
+PLAN: tuple[tuple[float, Odds], ...] = (  # until this share of the time: odds of sizes and lengths
+    (0.35, {(LARGE, 1): 0.12, (SMALL, WINDOW): 0.76, (LARGE, WINDOW): 0.12}),
+    (0.60, {(LARGE, 1): 0.10, (SMALL, WINDOW): 0.45, (LARGE, WINDOW): 0.45}),
+    (1.01, {(LARGE, 1): 0.08, (SMALL, WINDOW): 0.20, (LARGE, WINDOW): 0.72}),
+)
+KINDS: dict[Kind, float] = {"start": 0.62, "later": 0.16, "keyed": 0.15, "anchors": 0.07}
+SHAPES: dict[Size, dict[Size, float]] = {  # what a clip from its start may look like instead
+    LARGE: {LARGE: 0.66, (256, 144): 0.18, (128, 224): 0.08, (224, 128): 0.08},
+    SMALL: {SMALL: 0.75, (144, 80): 0.25},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one step is about. `window` counts latent frames, those of pictures behind the window included."""
+
+    size: Size
+    window: int = WINDOW
+    kind: Kind = "start"
+    fps: float = 12.0
+
+    @property
+    def rows(self) -> int:
+        """Clips of a batch."""
+        return max(3, min(48, TOKENS * TOKEN // (self.size[0] * self.size[1] * self.window)))
+
+    @property
+    def fresh(self) -> float:
+        """New clips for each step; stills cost next to nothing."""
+        return 8.0 if self.window == 1 else self.rows / 5
+
+    @property
+    def apart(self) -> float:
+        """Latent frames of a clip at 12 frames a second between two anchors."""
+        return ANCHORS_APART * 12 / 4
+
+
+def lesson_at(share: float, rng: Random) -> Lesson:
+    """What to learn when `share` of the time is over."""
+    size, window = _drawn(next(odds for until, odds in PLAN if share < until), rng)
+    if window == 1:
+        return Lesson(_drawn(SHAPES[size], rng), window)
+    kind = _drawn(KINDS, rng)
+    if kind == "anchors":
+        return Lesson(size, window, kind, 1 / ANCHORS_APART)
+    rate = _drawn(RATES, rng)
+    return Lesson(_drawn(SHAPES[size], rng) if kind == "start" and rate == 6.0 else size, window, kind, rate)
+
+
+def _drawn(odds: dict[Any, float], rng: Random) -> Any:
+    return rng.choices(list(odds), weights=list(odds.values()))[0]
