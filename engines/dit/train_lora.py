@@ -32,9 +32,9 @@ from engines.dit.lora_lessons import Lesson, Material, Piece, lesson_of, loss_of
 from engines.dit.model import Transformer
 
 DECAY = 0.99  # of the average
-LOOK = 30.0  # seconds between two measurements of the held-out loss
-DRAWS = 4  # noises for each measured piece
-MEASURED = 8  # pieces, for the card
+LOOK = 60.0  # seconds between two measurements of the held-out loss
+DRAWS = 2  # noises for each measured piece
+MEASURED = 4  # pieces, for the card
 SAVE = 60.0  # seconds between two savings
 
 Report = Callable[[float, str], None]  # share that is done, and a line that says how it goes
