@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from domain.video import Size
+from engines.dit.seams import share
 
 Frame = NDArray[np.float32]  # HWC
 
@@ -82,9 +83,8 @@ def carried(drawn: Iterable[Frame], given: Mapping[int, Frame], fade: int, *, fi
 def _mended(frame_HWC: Frame, number: int, lacks: list[tuple[int, Frame]], reach: int) -> Frame:
     """A frame with its shares of what others lack."""
     for place, lack_HWC in lacks:
-        share = np.float32(1 - abs(number - place) / max(reach, 1))
-        if share > 0:
-            frame_HWC = (frame_HWC + share * lack_HWC).astype(np.float32, copy=False)
+        if taken := share(abs(number - place), reach):
+            frame_HWC = (frame_HWC + taken * lack_HWC).astype(np.float32, copy=False)
     return frame_HWC
 
 

@@ -21,6 +21,7 @@ from engines.dit.codec import Memory
 from engines.dit.conditioning import Window, controls
 from engines.dit.drawing import Drawer, Text
 from engines.dit.pictures import Frame, carried
+from engines.dit.seams import Seams
 from engines.dit.sources import Under
 from engines.dit.windows import ANCHOR_SECONDS, HISTORY, Chain, Span, Stretch
 
@@ -118,36 +119,44 @@ def _anchors(drawer: Drawer, take: Take, chain: Chain) -> dict[int, Tensor]:
 def _streamed(drawer: Drawer, take: Take, stretch: Stretch, spans: tuple[Span, ...]) -> Iterator[Frame]:
     """Frames as they are drawn; the last one of the history first, if there is one."""
     memory: Memory | None = None
+    seams = Seams(take.fps)
     history, reference = take.history_BLZhw, take.stills.get(0 if stretch.opens else -1)
     if history is not None:
         for latent in history.split(1, dim=1):
             frames_THWC, memory = drawer.decode(latent, memory)
-        yield frames_THWC[-1]
+        yield seams.passed(frames_THWC)[-1]
     for span in spans:
-        window = _window(drawer, take, span, history)
-        for frame in span.stills:
-            window = window.append(take.stills[frame][0, 0], span.at(stretch.moment(frame)))
-        if span.reference and reference is not None:
-            window = window.append(reference[0, 0], span.at(stretch.moment(0 if stretch.opens else -1)))
+        window = _beside(_window(drawer, take, span, history), take, stretch, span, reference)
         window, clean = _over(take, window, span)
         drawn = drawer.denoise(take.text, window, clean)[:, span.history : span.history + span.new]
         reference = drawn[:, :1] if reference is None else reference
         history = drawn[:, -HISTORY:] if history is None else torch.cat([history, drawn], 1)[:, -HISTORY:]
-        for latent in drawn.split(1, dim=1):
+        for number, latent in enumerate(drawn.split(1, dim=1)):
             frames_THWC, memory = drawer.decode(latent, memory)
-            yield from frames_THWC
+            yield from seams.passed(frames_THWC, joins=number == _first_drawn(take, span))
+
+
+def _first_drawn(take: Take, span: Span) -> int:
+    """Which of the new latent frames is the first behind known ones."""
+    return int(span.begin == 0 and span.start == 0 and 0 in take.stills)
 
 
 def _window(drawer: Drawer, take: Take, span: Span, history_BLZhw: Tensor | None) -> Window:
-    """The window with what it knows of its own latent frames."""
-    length = span.history + span.new
+    """The window with what is known of its own latent frames."""
     steered_C = controls(take.fps, take.motion, take.style)
-    window = Window.of((length, *drawer.shape_Zhw), steered_C, start=span.start)
+    window = Window.of((span.history + span.new, *drawer.shape_Zhw), steered_C, start=span.start)
     if history_BLZhw is not None:
         for index in range(span.history):
             window = window.know(index, history_BLZhw[0, index - span.history])
-    if span.begin == 0 and span.start == 0 and 0 in take.stills:
-        window = window.know(0, take.stills[0][0, 0])
+    return window.know(0, take.stills[0][0, 0]) if _first_drawn(take, span) else window
+
+
+def _beside(window: Window, take: Take, stretch: Stretch, span: Span, reference: Tensor | None) -> Window:
+    """The window with pictures beside its own latent frames."""
+    for frame in span.stills:
+        window = window.append(take.stills[frame][0, 0], span.at(stretch.moment(frame)))
+    if span.reference and reference is not None:
+        window = window.append(reference[0, 0], span.at(stretch.moment(0 if stretch.opens else -1)))
     return window
 
 

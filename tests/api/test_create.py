@@ -42,7 +42,7 @@ def expect_everything(video: dict[str, Any]) -> None:
     assert video["status"] == "queued"
     assert video["stage"] == "received"
     assert video["resolved_model"] == "kinema-dit"
-    assert video["rendered"] == {"size": "144x80", "fps": 6}
+    assert video["rendered"] == {"size": "256x144", "fps": 12}
     assert video["delivered"] == {"size": "1280x720", "fps": 12}
     used = {"gpu_ms": 0, "seconds": 0, "price_micros": 160_000, "held_micros": 160_000, "charged_micros": 0}
     assert video["usage"] == used
@@ -151,7 +151,7 @@ def _fields(settings: Settings) -> dict[str, Any]:
         ({"seconds": "5"}, "seconds", "invalid_value"),
         ({"size": "640x480"}, "size", "invalid_value"),
         ({"extra_body": {"seed": "x"}}, "seed", "invalid_type"),
-        ({"extra_body": {"shots": [{"prompt": "a"}, {"prompt": "b"}]}}, "shots", "unsupported_parameter"),
+        ({"extra_body": {"loras": [{"name": "a"}]}}, "loras", "unsupported_parameter"),
         ({"extra_body": {"characters": [{"id": "a"}]}}, "characters", "unsupported_parameter"),
         ({"extra_body": {"nonsense": 1}}, "nonsense", "unknown_parameter"),
     ],

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -10,9 +12,11 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
+from api.app import create_app
 from domain import ids
 from domain.lifecycle import State
 from domain.video import Operation
+from runtime.settings import Settings
 from storage import videos
 from storage.objects import ObjectStore
 from storage.outputs import Kind
@@ -108,29 +112,46 @@ def test_a_remix_keeps_settings_and_seed_and_sets_the_prompt(studio: Studio) -> 
     assert (other["seed"], other["strength"], other["style"]) == (12, 0.2, "ink")
 
 
+@pytest.fixture(scope="module")
+def running_limited(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """An application whose only model draws from words and a first frame."""
+    models = Path(settings.models_file).read_text().split("[[model]]")[1]
+    everything = re.compile(r"^capabilities = \[.*?\]$", re.MULTILINE | re.DOTALL)
+    file = tmp_path_factory.mktemp("limited") / "models.toml"
+    file.write_text("[[model]]" + everything.sub('capabilities = ["text", "first_frame"]', models))
+    with TestClient(create_app(replace(settings, models_file=str(file))), follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def limited(running_limited: TestClient, tenant: Tenant) -> TestClient:
+    running_limited.headers["authorization"] = f"Bearer {tenant.key}"
+    return running_limited
+
+
 def test_a_remix_where_the_model_cannot_start_from_a_clip_begins_with_the_same_pictures(
-    http: TestClient, world: World, object_store: ObjectStore, tenant: Tenant
+    limited: TestClient, world: World, object_store: ObjectStore, tenant: Tenant
 ) -> None:
-    studio = Studio(http, world, object_store, tenant)
+    studio = Studio(limited, world, object_store, tenant)
     source = studio.completed(model="kinema-dit", seed=3, input_reference=PICTURE)
-    answer = http.post(f"/v1/videos/{source}/remix", json={"prompt": "at night"})
+    answer = limited.post(f"/v1/videos/{source}/remix", json={"prompt": "at night"})
     assert answer.status_code == 200, answer.text
     video, before = studio.stored(answer.json()["id"]), studio.stored(source)
     assert (video.plan.seed, video.plan.source_clip, video.plan.strength) == (3, None, None)
     assert video.plan.first_frame not in {None, before.plan.first_frame}
     assert before.plan.first_frame is not None
     assert object_store.read(str(video.plan.first_frame)) == object_store.read(before.plan.first_frame)
-    refused = http.post(f"/v1/videos/{source}/remix", json={"prompt": "x", "strength": 0.5})
+    refused = limited.post(f"/v1/videos/{source}/remix", json={"prompt": "x", "strength": 0.5})
     assert (refused.json()["error"]["param"], refused.json()["error"]["code"]) == ("strength", "unsupported_parameter")
 
 
 @pytest.mark.parametrize("operation", [Operation.EDIT, Operation.EXTEND])
 def test_a_model_without_the_capability_says_so(
-    http: TestClient, world: World, object_store: ObjectStore, tenant: Tenant, operation: Operation
+    limited: TestClient, world: World, object_store: ObjectStore, tenant: Tenant, operation: Operation
 ) -> None:
-    source = Studio(http, world, object_store, tenant).completed(model="kinema-dit")
+    source = Studio(limited, world, object_store, tenant).completed(model="kinema-dit")
     path, values = calls(source)[operation]
-    answer = http.post(path, json=values)
+    answer = limited.post(path, json=values)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "The model 'kinema-dit' does not take 'video'."
     assert answer.json()["error"]["code"] == "unsupported_parameter"

@@ -26,9 +26,9 @@ def test_a_model_says_what_it_can_do_and_costs(client: OpenAI) -> None:
     assert (model.id, model.object, model.owned_by) == ("sora-2", "model", "kinema")
     extras = model.to_dict()
     assert extras["resolved_model"] == "kinema-dit"
-    assert extras["seconds"] == ["4", "8", "12"]
+    assert extras["seconds"] == ["4", "8", "12", "16", "20", "30", "60"]
     assert "720x1280" in extras["sizes"]
-    assert extras["capabilities"] == ["first_frame", "text"]
+    assert {"text", "first_frame", "keyframes", "shots", "video", "extend", "mask"} < set(extras["capabilities"])
     assert (extras["fps"], extras["price"]) == (12, {"micros_per_second": 10_000})
 
 

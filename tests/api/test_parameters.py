@@ -52,7 +52,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
         {"seconds": "5"},
         "seconds",
         "invalid_value",
-        "Invalid value: '5'. Supported values are: '4', '8', and '12'.",
+        "Invalid value: '5'. Supported values are: '4', '8', '12', '16', '20', '30', and '60'.",
     ),
     ({"seconds": "four"}, "seconds", "invalid_value", "Invalid value: 'four'"),
     ({"seconds": "04"}, "seconds", "invalid_value", "Invalid value: '04'"),

@@ -36,13 +36,14 @@ def test_the_test_card_is_offered_only_when_asked_for() -> None:
 def test_a_bad_size_gets_openais_message() -> None:
     with pytest.raises(InvalidRequest) as caught:
         catalogue.plan(asked(seconds=5), SORA)
-    assert caught.value.message == "Invalid value: '5'. Supported values are: '4', '8', and '12'."
+    lengths = "'4', '8', '12', '16', '20', '30', and '60'"
+    assert caught.value.message == f"Invalid value: '5'. Supported values are: {lengths}."
     assert caught.value.param == "seconds"
 
 
 def test_a_plan_holds_effective_values_only_and_survives_storage() -> None:
     plan = catalogue.plan(asked(seconds=8, size="720x1280"), SORA)
-    assert (str(plan.rendered), str(plan.delivered), plan.frames) == ("80x144", "720x1280", 8 * plan.fps)
+    assert (str(plan.rendered), str(plan.delivered), plan.frames) == ("144x256", "720x1280", 8 * plan.fps)
     assert 0 <= plan.seed < 2**63
     assert Plan.from_json(plan.to_json()) == plan
 
@@ -80,15 +81,15 @@ def card(seconds: int = 4, **extras: object) -> Request:
 
 
 def test_every_capability_is_one_that_the_service_knows(tmp_path: Path) -> None:
-    text = MODELS_FILE.read_text().replace('["text", "first_frame"]', '["text", "telepathy"]')
+    text = MODELS_FILE.read_text().replace('"keyframes",', '"telepathy",', 1)
     (tmp_path / "models.toml").write_text(text)
     with pytest.raises(ValueError, match="no such capability: telepathy"):
         catalogue.load(tmp_path / "models.toml")
 
 
 def test_rates_hold_the_default_and_multiples_only(tmp_path: Path) -> None:
-    for rates, complaint in (('"24" = 6', "rates must hold"), ('"12" = 6\n"20" = 6', "multiple")):
-        text = MODELS_FILE.read_text().replace("[model.sizes]", f"[model.rates]\n{rates}\n\n[model.sizes]", 1)
+    for rates, complaint in (('"24" = 12', "rates must hold"), ('"12" = 12\n"20" = 12', "multiple")):
+        text = MODELS_FILE.read_text().replace('"6" = 6\n"12" = 12\n"24" = 12', rates, 1)
         (tmp_path / "models.toml").write_text(text)
         with pytest.raises(ValueError, match=complaint):
             catalogue.load(tmp_path / "models.toml")
@@ -187,8 +188,8 @@ def test_a_source_must_be_as_long_as_the_model_can_draw() -> None:
     with pytest.raises(InvalidRequest, match=r"has 13\.05 seconds; 'testcard' takes from 1 to 12") as caught:
         catalogue.plan(painted, CARD)
     assert caught.value.param == "video"
-    anew = asked(12 + 4, operation=Operation.REMIX, source_seconds=16.0)
-    with pytest.raises(InvalidRequest, match="has 16 seconds; 'kinema-dit' takes '4', '8', and '12'"):
+    anew = asked(12 + 6, operation=Operation.REMIX, source_seconds=18.0)
+    with pytest.raises(InvalidRequest, match="has 18 seconds; 'kinema-dit' takes '4', '8', '12', '16'"):
         catalogue.plan(anew, SORA)
 
 

@@ -37,7 +37,9 @@ def test_what_is_added_fades_on_both_sides_and_ends_at_the_next_picture() -> Non
     black = [np.zeros((1, 1, 3), np.float32)] * 21
     white = np.ones((1, 1, 3), np.float32)
     alone = [float(frame[0, 0, 0]) for frame in carry(black, {10: white}, 5)]
-    np.testing.assert_allclose(alone[5:16], [0, 0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6, 0.4, 0.2, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        alone[5:16], [0, 0.104, 0.352, 0.648, 0.896, 1, 0.896, 0.648, 0.352, 0.104, 0], atol=1e-6
+    )
     assert max(alone[:5] + alone[16:]) == 0
     between = [float(frame[0, 0, 0]) for frame in carry(black, {10: white, 12: 0 * white}, 5)]
     np.testing.assert_allclose(between[10:15], [1, 0.5, 0, 0, 0], atol=1e-6)
