@@ -18,7 +18,7 @@ from engines.encode import encode
 from engines.footage import Footage
 from tests.fixtures import pipelines
 
-NAMES = ("wan", "wan_of_images", "wan_of_two_images", "ltx", "cogvideox")
+NAMES = ("wan", "wan_of_images", "wan_of_two_images", "wan_of_both", "ltx", "cogvideox", "cogvideox_of_images", "mochi")
 SIZE = Size(48, 32)  # no multiple of LTX's 32
 
 
