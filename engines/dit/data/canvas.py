@@ -22,7 +22,8 @@ Values = dict[str, float | tuple[float, float, float]]
 Colour = tuple[float, float, float]
 
 
-REST = 8.0  # seconds: a camera eases out; in the end it has moved as far as in 8 s at its first speed
+REST = 6.0  # seconds: a zoom eases out; in the end it is what 6 s at its first speed would give
+REACH = 0.55  # of half the width or height: no camera pans farther, so that its subject stays in view
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,12 @@ class Canvas:
 
     def filmed(self, p: Params) -> Canvas:
         """The board of clips whose cameras pan (`pan_u`, `pan_v`) and zoom, at their own `pace`, [B,1,1,1] each."""
-        ease = REST * torch.tanh(self.t / REST)
-        scale = torch.exp(-p["zoom"] * ease)
+        scale = torch.exp(-p["zoom"] * REST * torch.tanh(self.t / REST))
+        reach_u, reach_v = REACH * self.half_u, REACH * self.half_v
         return replace(
             self,
-            u=self.screen_u * scale + p["pan_u"] * ease,
-            v=self.screen_v * scale + p["pan_v"] * ease,
+            u=self.screen_u * scale + reach_u * torch.tanh(p["pan_u"] * self.t / reach_u),
+            v=self.screen_v * scale + reach_v * torch.tanh(p["pan_v"] * self.t / reach_v),
             t=self.t * p["pace"],
             pixel=self.dot * scale,
         )

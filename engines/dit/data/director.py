@@ -46,7 +46,7 @@ COLOURLESS = ("object", "background", "ground", "planet", "time", "car")  # fact
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """How the camera moves at first; it eases out (see `canvas.REST`)."""
+    """How the camera moves at first; it eases out (see `canvas.REST` and `canvas.REACH`)."""
 
     pan_u: float = 0.0  # short sides per second; + = the camera moves right
     pan_v: float = 0.0  # short sides per second; + = the camera moves down

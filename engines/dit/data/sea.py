@@ -130,19 +130,23 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
 
 def waves(canvas: Canvas, p: Params, x: Tensor, horizon: float) -> Tensor:
     """Water: darker towards the viewer, ripples that grow with nearness, a glittering path below the light."""
-    down = ((canvas.v - horizon) / (canvas.half_v - horizon)).clamp(0, 1)
+    down = ((canvas.v - horizon) / (canvas.half_v - horizon)).clamp(0, 3)
     phase = 30 * (down + 0.12).sqrt() * 2
-    ripple = torch.sin(phase - 1.6 * canvas.t + 0.9 * torch.sin(3.5 * canvas.u + 0.8 * canvas.t)) * (0.25 + 0.75 * down)
-    body = p["far"] + down.sqrt().unsqueeze(2) * (p["near"] - p["far"])
+    ripple = torch.sin(phase - 1.6 * canvas.t + 0.9 * torch.sin(3.5 * canvas.u + 0.8 * canvas.t)) * (
+        0.25 + 0.75 * down.clamp(max=1)
+    )
+    body = p["far"] + down.clamp(max=1).sqrt().unsqueeze(2) * (p["near"] - p["far"])
     body = body * (1 + 0.16 * ripple).unsqueeze(2)
     spread = 0.09 + 0.22 * down + 0.05 * ripple
-    road = bell(((canvas.u - x) / spread).square()) * (0.55 + 0.40 * ripple) * (1 - 0.35 * down)
+    road = bell(((canvas.u - x) / spread).square()) * (0.55 + 0.40 * ripple) * (1 - 0.35 * down).clamp(min=0)
     return paint(body, road.clamp(0, 1), p["light"])
 
 
 def sail(canvas: Canvas, p: Params, image: Tensor, horizon: float) -> tuple[Tensor, Tensor]:
     """A sailing boat, dark against the light, rocking a little."""
-    u = canvas.u - p["boat_x"] * canvas.half_u - p["boat_speed"] * canvas.t
+    reach = canvas.half_u + 0.25  # it comes back from the other side
+    x = p["boat_x"] * canvas.half_u + p["boat_speed"] * canvas.t
+    u = canvas.u - (torch.remainder(x + reach, 2 * reach) - reach)
     v = canvas.v - horizon - 0.10 - 0.006 * torch.sin(2.2 * canvas.t)
     u = u + 0.10 * torch.sin(1.7 * canvas.t) * v
     hull = torch.maximum(torch.maximum(u.abs() - 0.15 + 0.9 * v.clamp(min=0), v - 0.045), -v)

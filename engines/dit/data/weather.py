@@ -25,6 +25,7 @@ from engines.dit.data.canvas import (
     some,
     specks,
 )
+from engines.dit.data.nature import massif
 from engines.dit.data.scene import Scene
 from engines.dit.data.words import look
 
@@ -95,6 +96,14 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
     """Picture [B,T,C,H,W] and the mask of snowflakes or drops [B,T,H,W]."""
     above = (canvas.v + canvas.half_v) / (1.4 * canvas.half_v)
     image = gradient(above.clamp(0, 1), p["top"], p["middle"], p["bottom"])
+    if some(1 - p["forest"]):
+        light = 0.2 * p["bottom"] + 0.8 * p["near"]
+        peaks = massif(
+            canvas, canvas.v, canvas.v, image, foot=0.50 * canvas.half_v, tall=1.25, phase=p["phase"] * 1.3,
+            rough=0.5 + 0 * p["phase"], rock=0.55 * p["far"] + 0.1 * p["top"], light=light, snow=0.9 * (1 - p["rain"]),
+            haze=0.5 * p["middle"] + 0.5 * p["far"],
+        )  # fmt: skip
+        image = torch.lerp(image, peaks, 1 - p["forest"].unsqueeze(2))
     far = canvas.half_v * (0.16 + 0.16 * hills(canvas.u * 0.8, p["phase"]))
     image = paint(image, canvas.cover(far - canvas.v), p["far"])
     image = wood_at(canvas, p, image, foot=0.52, height=0.42, step=0.24, wood=0.55 * p["wood"] + 0.45 * p["far"])
