@@ -1,8 +1,8 @@
-"""The judges are right about the renderer's clips and wrong about shuffled captions."""
+"""The exam measures, goes on where it was left, and draws its sheets."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,63 +12,134 @@ from PIL import Image
 
 from domain.video import Size
 from engines.dit import evaluate
-from engines.dit.checkers import SceneJudge, background, motion, nearest_colour, object_colour
-from engines.dit.data import clip, draw, seconds
-from engines.dit.data.words import COLOURS
+from engines.dit.checkers.objects import OUTLINES
+from engines.dit.checkpoint import Checkpoint, save
+from engines.dit.data import Clip, clip
+from engines.dit.data.scene import is_held_out
+from engines.dit.data.shapes import SHAPES
 from engines.dit.engine import DitEngine
+from engines.dit.evaluate import attributes, behaviour, given, prompts, report
+from engines.dit.evaluate.asking import decibels
+from engines.dit.evaluate.measure import Measure, table
+from engines.dit.evaluate.prompts import Question
+from engines.dit.evaluate.strangers import picture
 
 
-@pytest.fixture(scope="module")
-def judged() -> tuple[list[dict[str, str]], list[dict[str, str | None]]]:
-    clips = evaluate.shapes_prompts(24)
-    videos = [draw([one], seconds(24, 6), 54, 96)[0][0] for one in clips]
-    return [evaluate.said(one) for one in clips], [evaluate.seen(video) for video in videos]
+@pytest.fixture
+def exam(engine: DitEngine) -> evaluate.Exam:
+    return evaluate.Exam(engine, count=11, steps=1, size=Size(64, 48))
 
 
-def test_the_judges_are_right_about_true_clips(judged: tuple[list, list]) -> None:
-    table = evaluate.shares(*judged)
-    assert min(table.values()) >= 0.95
+def test_every_attribute_is_asked_for_alike() -> None:
+    names = [question.names[0] for question in prompts.single(2 * len(prompts.ATTRIBUTES))]
+    assert sorted(names) == sorted(2 * prompts.ATTRIBUTES)
 
 
-def test_the_judges_do_not_say_yes_to_shuffled_captions(judged: tuple[list, list]) -> None:
-    captions, sights = judged
-    table = evaluate.shares(captions[1:] + captions[:1], sights)
-    assert table["background"] < 0.35
-    assert table["object"] < 0.35
-    assert table["motion"] < 0.5
-    assert table["all three"] < 0.1
+def test_combinations_and_synonyms_are_held_out_from_training() -> None:
+    for question in prompts.combinations(8):
+        assert any(is_held_out(pair) and pair[0] != "synonym" for pair in question.clip.unseen)
+    for question in prompts.synonyms(8):
+        assert any(kind == "synonym" and word in question.clip.caption for kind, word, _ in question.clip.unseen)
+        assert set(question.names) <= {"object", "ground", "background", "planet"}
+    assert not any(question.clip.unseen for question in prompts.single(22))
 
 
-def test_an_empty_clip_has_a_background_but_no_object_and_no_motion() -> None:
-    video = torch.tensor(COLOURS["pink"]).view(1, 3, 1, 1).expand(8, 3, 54, 96)
-    assert background(video) == "pink"
-    assert object_colour(video) is None
-    assert motion(video) is None
+def test_what_a_judge_says_is_compared_with_the_caption_and_with_the_next_ones() -> None:
+    names = ("object", "shape")
+    questions = [Question(one, names) for one in (clip(seed, "shapes") for seed in range(40)) if judged(one, names)]
+    told = [{name: (question.clip.facts or {})[name] for name in names} for question in questions]
+    assert attributes.share(attributes.right(questions, told)) == 1
+    assert attributes.share(attributes.by_chance(questions, told)) < 0.3
+    assert attributes.by_chance(questions[:1], told[:1]) == []
 
 
-@pytest.mark.parametrize("name", COLOURS)
-def test_a_colour_is_itself_also_in_shade(name: str) -> None:
-    assert nearest_colour(torch.tensor(COLOURS[name]) * 0.92) == name
+def judged(one: Clip, names: tuple[str, ...]) -> bool:
+    return set(names) <= set(one.facts or {})
 
 
-def test_the_scene_judge_knows_scenes() -> None:
-    judge = SceneJudge(range(2000, 2250), 54, 96)
-    clips = [clip(seed) for seed in range(500, 530)]
-    right = [judge.family(draw([one], seconds(1, 6), 54, 96)[0][0]) == one.family for one in clips]
-    assert sum(right) / len(right) > 0.85
+def test_blending_the_given_frames_keeps_them_and_mixes_the_others(exam: evaluate.Exam) -> None:
+    video = exam.truth(given.straight_clips(1)[0])
+    held, blended = given.between(video)
+    for guess in (held, blended):
+        assert torch.equal(guess[list(given.GIVEN)], video[list(given.GIVEN)])
+    assert decibels(blended, video) > 10
+    assert torch.allclose(blended[6], (video[0] + video[12]) / 2, atol=1e-6)
 
 
-def test_the_contact_sheet_is_small_and_has_a_row_for_each_prompt(
-    engine: DitEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_intensities_count_only_when_they_rise_strictly() -> None:
+    assert behaviour.rising([1, 2, 3, 1, 1, 3]) == 0.5
+
+
+def test_strange_pictures_are_varied_and_repeatable() -> None:
+    pictures = [picture(seed, Size(64, 48)) for seed in range(6)]
+    assert all(each.shape == (3, 48, 64) and each.min() >= 0 and each.max() <= 1 for each in pictures)
+    assert all(each.std() > 0.05 for each in pictures)
+    assert torch.equal(pictures[0], picture(0, Size(64, 48)))
+    assert not torch.equal(pictures[0], pictures[3])
+
+
+@pytest.mark.parametrize("part", ["combination", "synonym", "first-frame", "fill", "extension", "strength", "motion"])
+def test_a_part_of_the_exam_gives_measures(exam: evaluate.Exam, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attributes, "KNOWN", range(2_000_000, 2_000_060))
+    attributes.scene_judge.cache_clear()
+    measures = report.PARTS[part](evaluate.Exam(exam.engine, count=4, steps=1, size=exam.size))
+    attributes.scene_judge.cache_clear()
+    assert measures
+    assert all(np.isfinite(each.value) for each in measures)
+    assert measures[0].bar is not None
+
+
+def test_a_plan_gives_the_same_bytes_twice(exam: evaluate.Exam) -> None:
+    assert behaviour.repeatable(exam)[0].value == 1
+
+
+def test_a_report_goes_on_where_it_was_left(
+    networks: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "PROMPTS", evaluate.PROMPTS[:4])
-    monkeypatch.setattr(evaluate, "LANDSCAPE", Size(32, 16))
-    short = evaluate.plan_for
-    monkeypatch.setattr(
-        evaluate, "plan_for", lambda *args, **rest: replace(short(*args, **rest), rendered=Size(32, 16))
+    save(networks, tmp_path)
+    ran = []
+
+    def part(name: str) -> report.Part:
+        return lambda exam: ran.append(name) or [Measure(name, 0.5, clips=exam.count, bar=0.4)]
+
+    monkeypatch.setattr(report, "PARTS", {name: part(name) for name in ("single", "fill")})
+    file, lines = tmp_path / "report.json", []
+    evaluate.evaluate(tmp_path, ["single"], count=7, file=file)
+    told = evaluate.evaluate(tmp_path, ["single", "fill"], count=7, file=file, say=lambda *line: lines.append(line))
+    assert ran == ["single", "fill"]
+    assert [share for share, _ in lines] == [0, 1]
+    assert json.loads(file.read_text()) == told
+    assert [each.what for each in evaluate.measures_of(told)] == ["single", "fill"]
+    assert "| fill | 50 % | ≥ 40 % |" in evaluate.markdown(told)
+    evaluate.evaluate(tmp_path, ["fill"], count=8, file=file)  # another exam
+    assert ran == ["single", "fill", "fill"]
+
+
+def test_a_table_says_what_was_measured_and_what_was_hoped() -> None:
+    rows = table(
+        [Measure("seam", 1.234, "", 3, bar=1.5, at_most=True), Measure("right", 0.755, ceiling=1.0, chance=0.1)]
     )
-    evaluate.sheet(engine, tmp_path / "sheet.png", steps=1, seed=1)
-    picture = Image.open(tmp_path / "sheet.png")
-    assert picture.size == (1928, 216)
-    assert (tmp_path / "sheet.png").stat().st_size < 600_000
-    assert np.asarray(picture.convert("RGB")).std() > 1
+    assert "| seam | 1.23 | ≤ 1.50 |  |  | 3 |" in rows
+    assert "| right | 76 % |  | 100 % | 10 % | 1 |" in rows
+    assert Measure("seam", 1.6, bar=1.5, at_most=True).passed is False
+    assert Measure("right", 0.5).passed is None
+
+
+def test_every_sheet_is_drawn_small(exam: evaluate.Exam, tmp_path: Path) -> None:
+    drawn = list(evaluate.draw_sheets(exam, tmp_path, ("first-frame", "inpaint", "shots")))
+    assert [path.name for path in drawn] == ["dit-first-frame.webp", "dit-inpaint.webp", "dit-shots.webp"]
+    for path in drawn:
+        assert path.stat().st_size < 400_000
+        with Image.open(path) as sheet:
+            assert np.asarray(sheet.convert("RGB")).std() > 1
+
+
+def test_the_command_line_measures_a_part(networks: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save(networks, tmp_path)
+    asked = ["score", "--weights", str(tmp_path), "--part", "repeatable", "--count", "2", "--steps", "1", "--json"]
+    assert evaluate.main(asked) == 0
+    assert json.loads(capsys.readouterr().out)["parts"]["repeatable"]["measures"][0]["value"] == 1
+
+
+def test_shapes_are_judged_by_the_outlines_of_the_renderer() -> None:
+    assert set(OUTLINES) == set(SHAPES)

@@ -1,0 +1,72 @@
+"""The command line of the exam."""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from engines.dit import checkpoint as checkpoints
+from engines.dit.engine import DitEngine
+from engines.dit.evaluate.asking import Exam
+from engines.dit.evaluate.report import NAMES, evaluate, markdown
+from engines.dit.evaluate.sheets import SHEETS, draw_sheets
+
+IMAGES = Path("docs/img")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`score` or `sheets`; 0 when done. The table goes to stdout, progress to stderr."""
+    asked = parser().parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    if asked.what == "score":
+        return score(asked)
+    exam = Exam(DitEngine.load(asked.weights), steps=asked.steps)
+    began = time.monotonic()
+    for path in draw_sheets(exam, asked.out, asked.sheet or tuple(SHEETS)):
+        print(f"{path} {path.stat().st_size / 1e3:.0f} kB, {time.monotonic() - began:.0f} s", flush=True)
+    return 0
+
+
+def score(asked: argparse.Namespace) -> int:
+    """The table, or the report with --json."""
+    report = evaluate(
+        asked.weights,
+        asked.part or NAMES,
+        count=asked.count,
+        steps=asked.steps,
+        file=asked.file,
+        say=lambda share, line: print(f"{100 * share:3.0f} % {line}", file=sys.stderr, flush=True),
+    )
+    print(json.dumps(report, indent=2) if asked.json else markdown(report))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of both commands."""
+    told = argparse.ArgumentParser(
+        prog="python -m engines.dit.evaluate", description="Measure weights, or draw sheets."
+    )
+    commands = told.add_subparsers(dest="what", required=True)
+    scoring = commands.add_parser("score", help="print the table of the model card")
+    scoring.add_argument("--part", action="append", choices=NAMES, help="only this one; may be given again")
+    scoring.add_argument("--count", type=int, default=100, help="prompts of the largest parts")
+    scoring.add_argument("--file", type=Path, help="keep the report here after every part, and go on from it")
+    scoring.add_argument("--json", action="store_true", help="print the report instead of the table")
+    drawing = commands.add_parser("sheets", help="draw the contact sheets")
+    drawing.add_argument("--sheet", action="append", choices=tuple(SHEETS), help="only this one; may be given again")
+    drawing.add_argument("--out", type=Path, default=IMAGES, help="folder for the sheets")
+    for command in (scoring, drawing):
+        command.add_argument("--weights", type=Path, default=checkpoints.WEIGHTS)
+        command.add_argument("--steps", type=int, default=8)
+        command.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return told

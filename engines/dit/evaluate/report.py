@@ -1,0 +1,89 @@
+"""The exam as a whole: which parts there are, run one after the other, kept in a file so that it can go on later."""
+
+# pyright: basic
+# (the types of torch are partial)
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from engines.dit import checkpoint as checkpoints
+from engines.dit.engine import DitEngine
+from engines.dit.evaluate import attributes, behaviour, given
+from engines.dit.evaluate.asking import Exam
+from engines.dit.evaluate.measure import Measure, table
+
+Part = Callable[[Exam], list[Measure]]
+Say = Callable[[float, str], None]  # share of all parts that is done, and a line
+
+PARTS: Mapping[str, Part] = MappingProxyType(
+    {
+        "single": attributes.single,
+        "combination": attributes.combination,
+        "synonym": attributes.synonym,
+        "first-frame": given.first_frame,
+        "fill": given.fill,
+        "extension": given.extension,
+        "strength": given.strength,
+        "motion": behaviour.motion,
+        "repeatable": behaviour.repeatable,
+    }
+)
+SPEED = "speed"  # needs the weights' folder, as it starts a process of its own
+NAMES = (*PARTS, SPEED)
+
+
+def evaluate(
+    weights: Path = checkpoints.WEIGHTS,
+    parts: Sequence[str] = NAMES,
+    *,
+    count: int = 100,
+    steps: int = 8,
+    file: Path | None = None,
+    say: Say = lambda _share, _line: None,
+) -> dict[str, Any]:
+    """Run the parts that `file` does not hold yet for these weights, count and steps -> the report, fit for JSON.
+
+    The report is written to `file` after every part. Raises KeyError for a part that does not exist.
+    """
+    engine = DitEngine.load(weights)
+    report = begun(file, engine.checkpoint, count, steps)
+    exam = Exam(engine, count, steps)
+    left = [name for name in parts if name not in report["parts"]]
+    for index, name in enumerate(left):
+        say(index / len(left), f"{name} ...")
+        began = time.monotonic()
+        measures = behaviour.speed(weights, steps) if name == SPEED else PARTS[name](exam)
+        spent = round(time.monotonic() - began, 1)
+        report["parts"][name] = {"seconds": spent, "measures": [each.to_json() for each in measures]}
+        say((index + 1) / len(left), f"{name}: {spent} s")
+        if file is not None:
+            file.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def begun(file: Path | None, checkpoint: str, count: int, steps: int) -> dict[str, Any]:
+    """The report in a file, if it is of the same exam, else an empty one."""
+    empty = {"checkpoint": checkpoint, "count": count, "steps": steps, "parts": {}}
+    if file is None or not file.exists():
+        return empty
+    stored = json.loads(file.read_text())
+    return stored if all(stored.get(key) == empty[key] for key in ("checkpoint", "count", "steps")) else empty
+
+
+def measures_of(report: Mapping[str, Any]) -> list[Measure]:
+    """All measures, in the order of NAMES."""
+    parts = report["parts"]
+    return [Measure.from_json(each) for name in NAMES if name in parts for each in parts[name]["measures"]]
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table, what it was measured on, and how long that took."""
+    spent = sum(part["seconds"] for part in report["parts"].values())
+    of = report["checkpoint"][:12] or "untrained weights"
+    return f"{table(measures_of(report))}\n\nCheckpoint {of}, {report['steps']} steps, measured in {spent:.0f} s."
