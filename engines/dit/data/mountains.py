@@ -95,11 +95,13 @@ def render(canvas: Canvas, p: Params) -> tuple[Tensor, Tensor]:
         (0.78, 0.55, p["phase"] * 2.3 + 2, p["near"], 0.35 * p["snow"]),
     )
     for foot, tall, phase, rock, snow in ranges:
-        image = massif(
-            canvas, v, v, image, foot=foot * half, tall=tall, phase=phase, rough=p["rough"], rock=rock,
-            light=p["light"], snow=snow, side=side, haze=haze,
+        part, rows, columns = canvas.lens(top=(foot - 1.05 * tall) * half, bottom=(foot + 0.25) * half)
+        rise = massif(
+            part, part.v, part.v, cut(image, rows, columns), foot=foot * half, tall=tall, phase=phase,
+            rough=p["rough"], rock=rock, light=p["light"], snow=snow, side=side, haze=haze,
         )  # fmt: skip
-        part, rows, columns = canvas.lens(top=foot * half - 0.36, bottom=foot * half + 0.36)
+        image = canvas.inset(image, rise, rows, columns)
+        part, rows, columns = canvas.lens(top=foot * half - 0.3, bottom=foot * half + 0.3)
         veil = paint(cut(image, rows, columns), mist(part, p, foot * half), 0.5 * p["bottom"] + 0.45 * p["light"])
         image = canvas.inset(image, veil, rows, columns)
     part, rows, columns = canvas.lens(top=0.05 * half)
@@ -127,10 +129,10 @@ def meadow(canvas: Canvas, p: Params, image: Tensor) -> Tensor:
     step = 0.21
     index = torch.floor(canvas.u / step + 0.5)
     luck = (torch.sin(index * 12.9 + p["seed"] * 7.1) * 437.5).frac().abs()
-    x = (index + 0.5 * (luck - 0.5)) * step
+    x = (index + 0.18 * (luck - 0.5)) * step
     foot = half * 0.87 + 0.04 * luck
     lean = 0.05 * torch.sin(1.8 * canvas.t + 3 * luck + index)
-    tree = conifer(canvas.u, canvas.v, x, foot, height=0.16 + 0.20 * luck, lean=lean)
+    tree = conifer(canvas.u, canvas.v, x, foot, height=0.15 + 0.13 * luck, lean=lean)
     image = paint(
         image, canvas.cover(edge - canvas.v), p["meadow"] * (1.1 - 0.5 * (canvas.v - edge).clamp(0, 1)).unsqueeze(2)
     )
