@@ -60,7 +60,9 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def train_autoencoder(minutes: float, folder: Path, begin: Path | None = None, tell: Progress = say) -> None:
+def train_autoencoder(
+    minutes: float, folder: Path, begin: Path | None = None, tell: Progress = say, *, device: str = "cpu"
+) -> None:
     """Run or go on with the first stage."""
     torch.manual_seed(0)
     codec = Codec()
@@ -68,12 +70,14 @@ def train_autoencoder(minutes: float, folder: Path, begin: Path | None = None, t
         train_codec.beginning(codec)
     else:
         codec.load_state_dict(checkpoints.load(begin).codec.state_dict())
+    codec.to(device)
     run = Run(codec, folder / "codec.pt", minutes, rate=1.5e-3 if begin is None else 7e-4, decay=0.997)
     error, before = 0.0, 0 if begin is None else SETTLED
     try:
         while run.clock.share() < 1:
-            with torch.autocast("cpu", torch.bfloat16):
-                loss, squared = train_codec.loss_of(codec, train_codec.batch_at(run.step), before + run.step)
+            with torch.autocast(device, torch.bfloat16):
+                video_BTCHW = train_codec.batch_at(run.step, device=device)
+                loss, squared = train_codec.loss_of(codec, video_BTCHW, before + run.step)
             run.learn(loss)
             error = 0.98 * error + 0.02 * psnr(squared) if error else psnr(squared)
             if run.step % 50 == 0:
@@ -84,7 +88,13 @@ def train_autoencoder(minutes: float, folder: Path, begin: Path | None = None, t
 
 
 def train_denoiser(
-    minutes: float, folder: Path, begin: Path | None = None, tell: Progress = say, *, compiling: bool = False
+    minutes: float,
+    folder: Path,
+    begin: Path | None = None,
+    tell: Progress = say,
+    *,
+    device: str = "cpu",
+    compiling: bool = False,
 ) -> None:
     """Run or go on with the second stage; needs the codec of the first.
 
@@ -92,7 +102,7 @@ def train_denoiser(
     """
     torch.manual_seed(0)
     networks = untrained(folder, begin)
-    model, codec = networks.transformer.train(), networks.codec
+    model, codec = networks.transformer.train().to(device), networks.codec.to(device)
     rate = 2e-3 if begin is None else 1.4e-3
     run = Run(model, folder / "transformer.pt", minutes, rate, decay=0.998, words=networks.vocabulary.words)
     if compiling:
@@ -105,7 +115,7 @@ def train_denoiser(
             lesson = lessons.lesson_at(run.clock.share(), rng)
             replenish(pools[lesson], codec, lesson, rng)
             batch = train_transformer.batch_of(pools[lesson], networks.vocabulary, lesson, rng)
-            loss = train_transformer.loss_of(model, batch, generator)
+            loss = train_transformer.loss_of(model, batch.to(device), generator)
             norm = run.learn(loss)
             name = f"{lesson.kind}{min(lesson.size)}x{lesson.window}"
             losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
@@ -145,10 +155,11 @@ def replenish(pool: Pool, codec: Codec, lesson: Lesson, rng: Random) -> None:
 
 
 def draw_grid(run: Run, networks: Checkpoint, path: Path) -> None:
-    """Sample the averaged weights for a look by eye: one row for each prompt, five frames each."""
+    """Sample the averaged weights for a look by eye, on the processor: one row for each prompt, five frames each."""
     config, vocabulary = networks.config, networks.vocabulary
-    model = Transformer(config, vocabulary.rows)
+    model, codec = Transformer(config, vocabulary.rows), Codec(config.codec)
     model.load_state_dict(run.average.values)
+    codec.load_state_dict(networks.codec.state_dict())
     shape, length = (config.codec.channels, 18, 32), lessons.WINDOW
     grid = []
     for index, prompt in enumerate(GRID_PROMPTS):
@@ -157,7 +168,7 @@ def draw_grid(run: Run, networks: Checkpoint, path: Path) -> None:
             text = model.text(vocabulary.encode([vocabulary.split(prompt), []]))
             denoise = flow.Guided(model, text, Window.of(noise.shape[1:], controls(6.0)), 3.0)
             latents = flow.sample(denoise, noise, flow.schedule(8, length * 144))
-            video = networks.codec.decode(latents)[0, [0, 6, 12, 18, 24]]
+            video = codec.decode(latents)[0, [0, 6, 12, 18, 24]]
         grid.append(torch.cat(list(video), dim=-1))
     picture = torch.cat([torch.cat(grid[0::2], 1), torch.cat(grid[1::2], 1)], dim=-1)
     Image.fromarray((picture * 255).byte().permute(1, 2, 0).numpy()).save(path)
@@ -193,6 +204,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=checkpoints.WEIGHTS)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--begin", type=Path)
+    parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked.state.mkdir(parents=True, exist_ok=True)
@@ -200,7 +212,7 @@ def main() -> None:
         export(asked.state, asked.out)
         return
     stage = {"autoencoder": train_autoencoder, "transformer": train_denoiser}[asked.stage]
-    stage(asked.minutes, asked.state, asked.begin)
+    stage(asked.minutes, asked.state, asked.begin, device=asked.device)
 
 
 if __name__ == "__main__":

@@ -22,22 +22,23 @@ BATCH = 8
 WINDOW = (64, 80)  # pixels of a training window
 SHORT_SIDES = (64, 80, 80, 128, 144, 144)
 TEXTURES = 3  # of a batch
+CUTS = 0.1  # share of the windows in which a shot ends
 NOISE = 0.12  # largest deviation of the noise on the latents that the decoder must bear
 
 
-def batch_at(step: int, rows: int = BATCH, frames: int = 9) -> Tensor:
+def batch_at(step: int, rows: int = BATCH, frames: int = 9, device: str = "cpu") -> Tensor:
     """The training batch of a step, a function of the step alone: video_BTCHW in [0, 1]."""
     rng = Random(step)
-    generator = torch.Generator().manual_seed(step)
+    generator = torch.Generator(device).manual_seed(step)
     short = rng.choice(SHORT_SIDES)
     sizes = (short, short * 16 // 9 // 16 * 16)
     height, width = sizes if rng.random() < 0.6 else sizes[::-1]
-    board = Canvas.at(seconds(frames, rng.choice((6, 12)), rng.uniform(0, 40)), height, width)
+    board = Canvas.at(seconds(frames, rng.choice((6, 12)), rng.uniform(0, 40)), height, width, device)
     tall, wide = min(WINDOW[0], height), min(WINDOW[1], width)
     board = board.crop(rng.randint(0, (height - tall) // 2) * 2, rng.randint(0, (width - wide) // 2) * 2, tall, wide)
     families = [rng.choice(("shapes", None)) for _ in range(rows - TEXTURES)]  # motion is what is hard
     scenes = draw_on(board, [clip(HELD_OUT + rng.randrange(2**40), family) for family in families])[0]
-    return torch.cat([scenes, textures.render(board, TEXTURES, generator).clamp(0, 1)])
+    return textures.cut(torch.cat([scenes, textures.render(board, TEXTURES, generator).clamp(0, 1)]), generator, CUTS)
 
 
 def loss_of(codec: Codec, video_BTCHW: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +47,7 @@ def loss_of(codec: Codec, video_BTCHW: Tensor, step: int) -> tuple[Tensor, Tenso
     if codec.training:
         follow(codec, raw.detach(), step)
     latents = codec.normalise(raw)
-    strength = NOISE * torch.rand(len(latents), 1, 1, 1, 1) if codec.training else 0.0
+    strength = NOISE * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device) if codec.training else 0.0
     restored = codec.decode_at_once(latents + strength * torch.randn_like(latents)).float()
     difference = restored - video_BTCHW
     pixels = functional.smooth_l1_loss(restored, video_BTCHW, beta=0.03)

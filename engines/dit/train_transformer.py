@@ -116,7 +116,7 @@ def _anchors(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -
 
 def encoded(clips: Sequence[Clip], codec: Codec, times_T: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:
     """Clips at 1 + 4k moments as latents_BLZhw, and the weight of each latent position in the loss, [B,L,h,w]."""
-    video_BTCHW, mask_BTHW = draw(clips, times_T, *lesson.size)
+    video_BTCHW, mask_BTHW = draw(clips, times_T, *lesson.size, device=codec.mean.device)
     with torch.autocast(video_BTCHW.device.type, torch.bfloat16):
         latents_BLZhw = codec.encode(video_BTCHW)
     groups = torch.cat([mask_BTHW[:, :1].expand(-1, PACE - 1, -1, -1), mask_BTHW], 1)
@@ -144,11 +144,16 @@ class Batch:
     worn_B: Tensor  # deviation of the noise on what is given
     rows_BNG: Tensor
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on a device."""
+        parts = (self.clean_BLZhw, self.weight_BL1hw, self.window, self.worn_B, self.rows_BNG)
+        return Batch(*(part.to(device) for part in parts))
+
 
 def batch_of(pool: Pool, vocabulary: Vocabulary, lesson: Lesson, rng: Random) -> Batch:
     """Draw examples, and for each what is known of it."""
     drawn = [rng.choice(pool.examples) for _ in range(lesson.rows)]
-    clean = torch.stack([each.latents_LZhw for each in drawn]).float()
+    clean = torch.stack([each.latents_LZhw.cpu() for each in drawn]).float()
     mask = torch.stack([_given(each, lesson, rng, clean.shape[-2:]) for each in drawn])
     window = Window(
         clean,
@@ -158,7 +163,7 @@ def batch_of(pool: Pool, vocabulary: Vocabulary, lesson: Lesson, rng: Random) ->
         torch.stack([_told(each.clip, lesson.fps, rng) for each in drawn]),
     )
     worn_B = torch.tensor([WORN * rng.random() * (lesson.kind == "later") for _ in drawn])
-    weight = torch.stack([each.weights_Lhw for each in drawn]).float()
+    weight = torch.stack([each.weights_Lhw.cpu() for each in drawn]).float()
     return Batch(
         clean, weight.unsqueeze(2), window, worn_B, rows_of([each.clip.caption for each in drawn], vocabulary, rng)
     )
