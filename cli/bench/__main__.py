@@ -7,9 +7,10 @@ import json
 import os
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-from cli.bench import depths
+from cli.bench import depths, renders
 from cli.bench.load import NUMBER, Call, Client, Measured, form
 from cli.bench.venue import Venue, venue
 
@@ -23,17 +24,22 @@ FIELDS = (
 )
 SCENARIOS = [(tenants, limited) for limited in (False, True) for tenants in (1, 8)]
 LEAST_RATE, MOST_CPU = 0.25, 5.0
+MOST_IDLE = 0.02
 
 
 def main() -> int:
     """Measures and prints; 1 if an aim is missed."""
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--renders", metavar="MODEL", help="instead: what a renderer does besides drawing with a model")
+    parser.add_argument("--clips", type=int, default=5, help="so many, with --renders (%(default)s)")
     options = parser.parse_args()
     begun = time.monotonic()
     with venue() as at:
-        figures = [_scenario(at, *each) for each in SCENARIOS]
-        figures += _depths(at)
+        if options.renders:
+            figures = [_renders(at, options.renders, options.clips)]
+        else:
+            figures = [_scenario(at, *each) for each in SCENARIOS] + _depths(at)
     print(f"\n{platform.machine()}, {os.cpu_count()} CPUs; {time.monotonic() - begun:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -100,6 +106,17 @@ def _depths(at: Venue) -> list[dict[str, object]]:
         {"scenario": "claims", "rate": claimed, "rate_ratio": claimed / empty},
         {"scenario": "content", "megabytes": through, "rate_ratio": through / straight},
     ]
+
+
+def _renders(at: Venue, model: str, clips: int) -> dict[str, object]:
+    """Prints and returns the medians of one worker's clips."""
+    found = renders.measure(at, model, clips)
+    print(f"\n{model}, one worker, clips of 4 s at 1280x720: drawn in {found.draw:.2f} s each")
+    for name, seconds in (("encode", found.encode), ("upload", found.upload), ("idle", found.idle)):
+        print(f"  {name:8} {seconds:9.3f} s {seconds / found.draw:9.3f} of drawing")
+    met = found.idle / found.draw <= MOST_IDLE
+    print(f"  aim (idle for {MOST_IDLE} of drawing): {'met' if met else 'MISSED'}")
+    return {"scenario": f"renders of {model}", **asdict(found), "met": met}
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def claims(at: Venue) -> tuple[float, float]:
     """Claims a second of one worker, and transactions a second that do nothing."""
     begun = time.monotonic()
     for _ in range(CLAIMS):
-        _must_claim(at, Stage.SCREEN, "screen")
+        must_claim(at, Stage.SCREEN, "screen")
     claimed = CLAIMS / (time.monotonic() - begun)
     begun = time.monotonic()
     for _ in range(CLAIMS):
@@ -91,13 +91,13 @@ def content(at: Venue, client: Client, create: Call) -> tuple[float, float]:
 def _finish(at: Venue, client: Client, create: Call) -> tuple[UUID, str]:
     """One more video, brought to its end with a large file."""
     wanted = ids.parse(ids.Kind.VIDEO, json.loads(client.once(create))["id"])
-    lease = _must_claim(at, Stage.SCREEN, "screen")
+    lease = must_claim(at, Stage.SCREEN, "screen")
     while lease.video_id != wanted:
-        lease = _must_claim(at, Stage.SCREEN, "screen")
-    _move(at, lease, State.SCREENING, State.QUEUED)
-    lease = _must_claim(at, Stage.RENDER, "render.small")
-    _move(at, lease, State.RENDERING, State.RENDERED)
-    lease = _must_claim(at, Stage.PUBLISH, "publish")
+        lease = must_claim(at, Stage.SCREEN, "screen")
+    must_move(at, lease, State.SCREENING, State.QUEUED)
+    lease = must_claim(at, Stage.RENDER, "render.small")
+    must_move(at, lease, State.RENDERING, State.RENDERED)
+    lease = must_claim(at, Stage.PUBLISH, "publish")
     data, key = os.urandom(FILE_BYTES), outputs.key(lease, Kind.VIDEO)
     with at.database.transaction(lease.tenant_id) as connection:
         outputs.register(connection, lease, "output", [key])
@@ -109,7 +109,8 @@ def _finish(at: Venue, client: Client, create: Call) -> tuple[UUID, str]:
     return lease.video_id, key
 
 
-def _must_claim(at: Venue, stage: Stage, queue: str) -> Lease:
+def must_claim(at: Venue, stage: Stage, queue: str) -> Lease:
+    """Raises RuntimeError if nothing is claimable."""
     with at.database.transaction_for_any_tenant() as connection:
         lease = schedule.claim_for_any_tenant(connection, stage, queue, "bench", LEASE_SECONDS)
     if lease is None:
@@ -117,7 +118,8 @@ def _must_claim(at: Venue, stage: Stage, queue: str) -> Lease:
     return lease
 
 
-def _move(at: Venue, lease: Lease, before: State, after: State) -> None:
+def must_move(at: Venue, lease: Lease, before: State, after: State) -> None:
+    """What a worker does at the end of a stage. Raises RuntimeError if the lease was lost."""
     with at.database.transaction(lease.tenant_id) as connection:
         if not move(connection, Move(lease.tenant_id, lease.video_id, before, after, lease.fence)):
             raise RuntimeError("the lease was lost")
