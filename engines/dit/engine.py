@@ -107,10 +107,10 @@ class DitEngine:
     def _layout(self, plan: Plan, conditions: Conditions, part: Part) -> Layout:
         """The windows of a part; none where all of the source stays."""
         window = self._networks.config.transformer.window
-        anew = conditions.source is None
         if repainted(plan, conditions) is not None and strength_of(plan) == 0:
             return Layout(())
-        if self._long == "anchors" and anew and part.frames > windows.longest(window):
+        led = self._long == "anchors" or any(frame > 0 for frame in part.pictures)
+        if led and conditions.source is None and part.frames > windows.longest(window):
             return takes.chain_of(part.frames, part.pictures, window, plan.rendered_fps)
         return takes.stream_of(part.frames, part.pictures, window, opens=extended(plan, conditions) is None)
 

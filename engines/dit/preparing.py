@@ -25,7 +25,9 @@ def take_of(drawer: Drawer, plan: Plan, conditions: Conditions, part: Part) -> T
     if (source := extended(plan, conditions)) is not None:
         tail_TCHW = video_of(sources.tail(source, plan))
         small_TCHW = scaled(tail_TCHW, drawer.size)
-        pictures[-1], stills[-1] = frames_of(tail_TCHW[-1:])[0], drawer.encode(small_TCHW[-1:])
+        pictures[-1] = frames_of(tail_TCHW[-1:])[0]
+        before = Stretch(part.frames, opens=False).reference
+        stills[before] = drawer.encode(small_TCHW[before:][:1])
         history = drawer.encode(small_TCHW)[:, -HISTORY:]
     if (source := repainted(plan, conditions)) is not None:
         count = windows.longest(Stretch(part.frames).latents)

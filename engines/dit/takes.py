@@ -120,7 +120,7 @@ def _streamed(drawer: Drawer, take: Take, stretch: Stretch, spans: tuple[Span, .
     """Frames as they are drawn; the last one of the history first, if there is one."""
     memory: Memory | None = None
     seams = Seams(take.fps)
-    history, reference = take.history_BLZhw, take.stills.get(0 if stretch.opens else -1)
+    history, reference = take.history_BLZhw, take.stills.get(stretch.reference)
     if history is not None:
         for latent in history.split(1, dim=1):
             frames_THWC, memory = drawer.decode(latent, memory)
@@ -156,7 +156,7 @@ def _beside(window: Window, take: Take, stretch: Stretch, span: Span, reference:
     for frame in span.stills:
         window = window.append(take.stills[frame][0, 0], span.at(stretch.moment(frame)))
     if span.reference and reference is not None:
-        window = window.append(reference[0, 0], span.at(stretch.moment(0 if stretch.opens else -1)))
+        window = window.append(reference[0, 0], span.at(stretch.reference_moment))
     return window
 
 

@@ -45,13 +45,26 @@ class Stretch:
         return (frame + 3 * self.opens) // PACE
 
     def moment(self, frame: int) -> float:
-        """Where the picture of a frame stands, counted in latent frames; before the stretch it is negative."""
-        return 0.0 if self.opens and frame <= 0 else (frame + 3 * self.opens) / PACE
+        """Where the picture of a frame stands, counted in latent frames."""
+        return 0.0 if self.opens and frame == 0 else (frame + 3 * self.opens) / PACE
+
+    @property
+    def reference(self) -> int:
+        """The frame whose picture later windows have beside them: the first one, or one just before the history."""
+        return 0 if self.opens else -1 - HISTORY * PACE
+
+    @property
+    def reference_moment(self) -> float:
+        """Where that picture stands. What comes before a window, training has counted from the window's beginning."""
+        return 0.0 if self.opens else -1.0 - HISTORY
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One window: `history` known latent frames, `new` ones of which latent `begin` is the first, then pictures."""
+    """One window: `history` known latent frames, `new` ones of which latent `begin` is the first, then pictures.
+
+    A window that goes on with a clip has no more latent frames, a picture beside it included, than one that begins.
+    """
 
     begin: int
     new: int
@@ -81,12 +94,12 @@ def spans(stretch: Stretch, pictures: Collection[int], window: int) -> tuple[Spa
     while begin < stretch.latents:
         ahead = [stretch.latent(frame) + 1 - begin for frame in keyed if stretch.latent(frame) >= begin]
         there = begin + HISTORY * (not stretch.opens)  # latent frames before this window
-        room = window - min(there, 1)
-        new = _new(stretch.latents - begin, ahead, room, window - 1)
-        history = min(there, HISTORY, window - new)
+        most = window - 1 if there else window
+        new = _new(stretch.latents - begin, ahead, most - min(there, 1), window - 2)
+        history = min(there, HISTORY, most - new)
         stills = tuple(frame for frame in keyed if begin <= stretch.latent(frame) < begin + new)
         start = 0 if stretch.opens and begin == history else 1
-        found.append(Span(begin, new, history, stills, begin > 0 and not stills, start))
+        found.append(Span(begin, new, history, stills, start > 0 and not stills, start))
         begin += new
     return tuple(found)
 
@@ -119,7 +132,7 @@ def chain(frames: int, pictures: Collection[int], window: int, fps: int) -> Chai
         anchors += [begin + piece * width // pieces for piece in range(1, pieces + 1)]
     while anchors[-1] < frames - 1:
         anchors.append(anchors[-1] + step)
-    count = -(-(len(anchors) - 1) // window)  # a group holds one more than a window, a picture that is shared
+    count = -(-(len(anchors) - 1) // (window - 1))
     edges = [index * (len(anchors) - 1) // count for index in range(count + 1)]
     return Chain(tuple(anchors), tuple(tuple(anchors[a : b + 1]) for a, b in itertools.pairwise(edges)))
 

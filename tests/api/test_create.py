@@ -42,7 +42,7 @@ def expect_everything(video: dict[str, Any]) -> None:
     assert video["status"] == "queued"
     assert video["stage"] == "received"
     assert video["resolved_model"] == "kinema-dit"
-    assert video["rendered"] == {"size": "256x144", "fps": 12}
+    assert video["rendered"] == {"size": "256x144", "fps": 6}
     assert video["delivered"] == {"size": "1280x720", "fps": 12}
     used = {"gpu_ms": 0, "seconds": 0, "price_micros": 160_000, "held_micros": 160_000, "charged_micros": 0}
     assert video["usage"] == used

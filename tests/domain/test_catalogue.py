@@ -88,8 +88,8 @@ def test_every_capability_is_one_that_the_service_knows(tmp_path: Path) -> None:
 
 
 def test_rates_hold_the_default_and_multiples_only(tmp_path: Path) -> None:
-    for rates, complaint in (('"24" = 12', "rates must hold"), ('"12" = 12\n"20" = 12', "multiple")):
-        text = MODELS_FILE.read_text().replace('"6" = 6\n"12" = 12\n"24" = 12', rates, 1)
+    for rates, complaint in (('"24" = 12', "rates must hold"), ('"12" = 6\n"20" = 12', "multiple")):
+        text = MODELS_FILE.read_text().replace('"6" = 6\n"12" = 6\n"24" = 12', rates, 1)
         (tmp_path / "models.toml").write_text(text)
         with pytest.raises(ValueError, match=complaint):
             catalogue.load(tmp_path / "models.toml")

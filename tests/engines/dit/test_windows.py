@@ -19,11 +19,11 @@ def test_a_frame_lies_in_a_latent_frame_and_stands_at_its_end() -> None:
     assert [opening.latent(frame) for frame in (0, 1, 4, 5, 48)] == [0, 1, 1, 2, 12]
     assert [going_on.latent(frame) for frame in (0, 3, 4, 47)] == [0, 0, 1, 11]
     assert [opening.moment(frame) for frame in (0, 1, 4, 48)] == [0, 1, 1.75, 12.75]
-    assert [going_on.moment(frame) for frame in (-1, 0, 3)] == [-0.25, 0, 0.75]
+    assert [going_on.moment(frame) for frame in (0, 3)] == [0, 0.75]
 
 
 @pytest.mark.parametrize(
-    ("frames", "lengths"), [(1, [1]), (25, [7]), (49, [13]), (50, [7, 9]), (97, [13, 13]), (720, [13, 13])]
+    ("frames", "lengths"), [(1, [1]), (25, [7]), (49, [13]), (50, [7, 9]), (97, [9, 10, 10]), (720, [11])]
 )
 def test_a_stretch_without_pictures_becomes_windows_of_about_equal_length(frames: int, lengths: list[int]) -> None:
     found = spans(Stretch(frames), (), WINDOW)
@@ -48,17 +48,19 @@ def test_a_window_ends_at_a_picture_that_is_near_enough() -> None:
 
 
 def test_an_extension_goes_on_from_its_source() -> None:
-    (short,) = spans(Stretch(36, opens=False), (), WINDOW)
-    assert (short.history, short.new, short.start, short.reference) == (2, 9, 1, False)
+    stretch = Stretch(36, opens=False)
+    (short,) = spans(stretch, (), WINDOW)
+    assert (short.history, short.new, short.start, short.reference) == (2, 9, 1, True)
     assert short.at(0) == 3
-    first, second = spans(Stretch(96, opens=False), (), WINDOW)
-    assert (first.history, first.new, second.history, second.new) == (1, 12, 1, 12)
-    assert (second.start, second.reference) == (1, True)
-    assert second.at(Stretch(96, opens=False).moment(-1)) == -0.25 - 12 + 1 + 1
+    assert (stretch.reference, short.at(stretch.reference_moment)) == (-9, 0), "the picture just before the history"
+    longer = spans(Stretch(96, opens=False), (), WINDOW)
+    assert [(span.history, span.new) for span in longer] == [(2, 8)] * 3
+    assert longer[1].at(stretch.reference_moment) == -8
 
 
 def test_the_first_picture_never_stands_farther_away_than_in_training() -> None:
-    *_, last = spans(Stretch(720), (), WINDOW)
+    _, second, *_, last = spans(Stretch(720), (), WINDOW)
+    assert second.at(0) == 1 - (second.begin - second.history)
     assert last.at(0) == -16
 
 
@@ -79,7 +81,7 @@ def test_every_latent_frame_is_drawn_once_and_every_picture_stands_beside_one_wi
     assert sorted(frame for span in found for frame in span.stills) == sorted(pictures - ({0} if opens else set()))
     for span in found:
         assert span.new >= 1
-        assert 1 <= span.history + span.new <= window
+        assert 1 <= span.history + span.new <= (window if span.begin == 0 and opens else window - 1)
         assert span.history <= span.begin + 2 * (not opens)
         assert (span.history == 0) == (opens and span.begin == 0)
         assert len(span.stills) <= STILLS or len({stretch.latent(frame) for frame in span.stills}) < len(span.stills)
@@ -91,6 +93,7 @@ def test_anchors_of_a_minute_are_four_seconds_apart_and_in_two_groups_that_share
     assert found.anchors == tuple(range(0, 721, 48))
     assert [len(group) for group in found.groups] == [8, 9]
     assert found.groups[0][-1] == found.groups[1][0]
+    assert [len(group) for group in chain(360, (), 7, 6).groups] == [6, 6, 6]
     assert len(chain(480, (), WINDOW, 12).groups) == 1
     assert chain(480, (), WINDOW, 6).anchors[1] == 24, "four seconds at any rate"
     assert anchor_moment(48, 12) == anchor_moment(24, 6) == 12
@@ -113,4 +116,4 @@ def test_each_gap_between_anchors_is_one_window(frames: int, keyed: set[int], wi
         (span,) = spans(Stretch(end - begin + 1), {0, end - begin}, window)
         assert span.stills == (end - begin,)
     assert [anchor for group in found.groups for anchor in group[:-1]] + [found.anchors[-1]] == list(found.anchors)
-    assert all(2 <= len(group) <= window + 1 for group in found.groups)
+    assert all(2 <= len(group) <= window for group in found.groups)
