@@ -14,17 +14,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import sqlalchemy as sa
-
 from cli.bench.depths import must_claim, must_move
 from cli.bench.load import NUMBER, Client, form
 from cli.bench.venue import ROOT, Venue
 from domain import catalogue
 from domain.lifecycle import Stage, State
 from storage.hints import Bell, broker
-from storage.tables import attempts
 
 SECONDS_A_CLIP = 300.0  # then something is wrong
+_NOTED = "SELECT started_at, timings FROM attempts WHERE stage = 'render' AND outcome = 'done' ORDER BY started_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ def measure(at: Venue, model: str, clips: int) -> Renders:
     with _worker(at, queue):
         _wait(at, queue, clips)
     with at.database.transaction_for_any_tenant() as connection:
-        query = sa.select(attempts.c.started_at, attempts.c.timings)
-        rows = connection.execute(query.where(attempts.c.stage == Stage.RENDER).order_by(attempts.c.started_at)).all()
+        rows = connection.exec_driver_sql(_NOTED).all()
     begins = [row.started_at.timestamp() for row in rows]
     told: list[dict[str, Any]] = [row.timings for row in rows]
     busy = [(each["load_ms"] + each["draw_ms"]) / 1000 for each in told]
@@ -83,10 +80,9 @@ def _worker(at: Venue, queue: str) -> Generator[None]:
 def _wait(at: Venue, queue: str, clips: int) -> None:
     bell = Bell(broker(at.environment["KINEMA_REDIS_URL"]))
     finished, deadline = 0, time.monotonic() + clips * SECONDS_A_CLIP
-    done = sa.select(sa.func.count()).where(attempts.c.stage == Stage.RENDER, attempts.c.outcome == "done")
     while time.monotonic() < deadline:
         with at.database.transaction_for_any_tenant() as connection:
-            finished = connection.scalar(done) or 0
+            finished = len(connection.exec_driver_sql(_NOTED).all())
         if finished == clips:
             return
         if bell.length(queue) == 0:  # as the dispatcher does; a worker that is at work needs none
