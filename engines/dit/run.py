@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from engines.dit import parallel
+
 EDGES = ("direct", "table", "text.place", "enter", "leave.weight")  # matrices that read or write data, not hidden ones
 
 
@@ -37,9 +39,10 @@ class Clock:
         """How much of the time is over, 0 to 1."""
         return min(1.0, self.elapsed() / self.minutes)
 
-    def rate(self) -> float:
-        """Warm up over the first 2 %, then fall to almost nothing at the end."""
-        return max(0.01, min(1.0, self.share() / 0.02)) * (1 - self.share()) ** 0.7 + 0.004
+
+def rate_at(share: float) -> float:
+    """Part of the learning rate: it warms up over the first 2 % of the time, then falls to almost nothing."""
+    return max(0.01, min(1.0, share / 0.02)) * (1 - share) ** 0.7 + 0.004
 
 
 class Average:
@@ -90,6 +93,12 @@ class Run:
         if path.exists():
             spent = self._resume(torch.load(path, weights_only=True, map_location=next(model.parameters()).device))
         self.clock, self.saved = Clock.start(minutes, spent), time.monotonic()
+        self.share = self.clock.share()
+
+    def goes_on(self) -> bool:
+        """Whether there is time for one more step; looks at the clock, the same one in all processes."""
+        self.share = parallel.agreed(self.clock.share())
+        return self.share < 1
 
     def _resume(self, state: dict) -> float:
         self.model.load_state_dict(state["model"])
@@ -104,8 +113,10 @@ class Run:
         for optimiser in self.optimisers:
             optimiser.zero_grad()
             for group in optimiser.param_groups:
-                group["lr"] = self.rate * self.clock.rate()
+                group["lr"] = self.rate * rate_at(self.share)
         loss.backward()
+        parallel.average_gradients(self.model)
+        parallel.average_buffers(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -115,7 +126,7 @@ class Run:
 
     def save(self, every: float = 0.0) -> None:
         """Write the state, unless it was written less than `every` seconds ago; never leaves half a file."""
-        if time.monotonic() - self.saved < every:
+        if parallel.rank() or time.monotonic() - self.saved < every:
             return
         self.saved, partial = time.monotonic(), self.path.with_suffix(".partial")
         stored = [optimiser.state_dict() for optimiser in self.optimisers]

@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -25,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from engines.dit import checkpoint as checkpoints
-from engines.dit import flow, lessons, train_codec, train_transformer
+from engines.dit import flow, lessons, parallel, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.codec import Codec
 from engines.dit.conditioning import Window, controls
@@ -74,13 +75,13 @@ def train_autoencoder(
     run = Run(codec, folder / "codec.pt", minutes, rate=1.5e-3 if begin is None else 7e-4, decay=0.997)
     error, before = 0.0, 0 if begin is None else SETTLED
     try:
-        while run.clock.share() < 1:
+        while run.goes_on():
             with torch.autocast(device, torch.bfloat16):
-                video_BTCHW = train_codec.batch_at(run.step, device=device)
+                video_BTCHW = train_codec.batch_at(own(run.step), device=device)
                 loss, squared = train_codec.loss_of(codec, video_BTCHW, before + run.step)
             run.learn(loss)
             error = 0.98 * error + 0.02 * psnr(squared) if error else psnr(squared)
-            if run.step % 50 == 0:
+            if run.step % 50 == 0 and not parallel.rank():
                 tell(f"codec {run.step} minute {run.clock.elapsed():.1f} loss {loss.item():.4f} psnr {error:.2f}")
             run.save(every=100)
     finally:
@@ -110,24 +111,29 @@ def train_denoiser(
     pools: dict[Lesson, Pool] = defaultdict(lambda: Pool([]))
     began, losses, drawn = run.step, dict[str, float](), time.monotonic()
     try:
-        while run.clock.share() < 1:
-            rng, generator = Random(run.step * 7919 + 1), torch.Generator().manual_seed(run.step)
-            lesson = lessons.lesson_at(run.clock.share(), rng)
+        while run.goes_on():
+            lesson = lessons.lesson_at(run.share, Random(run.step * 7919 + 1))
+            rng, generator = Random(own(run.step)), torch.Generator().manual_seed(own(run.step))
             replenish(pools[lesson], codec, lesson, rng)
             batch = train_transformer.batch_of(pools[lesson], networks.vocabulary, lesson, rng)
             loss = train_transformer.loss_of(model, batch.to(device), generator)
             norm = run.learn(loss)
             name = f"{lesson.kind}{min(lesson.size)}x{lesson.window}"
             losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
-            if run.step % 25 == 0:
+            if run.step % 25 == 0 and not parallel.rank():
                 pace, drawn = (time.monotonic() - drawn) / 25, time.monotonic()
                 shown = " ".join(f"{name} {value:.3f}" for name, value in sorted(losses.items()))
                 tell(f"dit {run.step} minute {run.clock.elapsed():.1f} norm {norm:.2f} {pace:.2f} s/step {shown}")
-            if run.step % GRID == 0 and run.step > began:
+            if run.step % GRID == 0 and run.step > began and not parallel.rank():
                 draw_grid(run, networks, folder / f"grid-{run.step:05d}.png")
             run.save(every=120)
     finally:
         run.save()
+
+
+def own(step: int) -> int:
+    """A number for a step of this process, which no other step of any process has."""
+    return step * 1009 + parallel.rank()
 
 
 def untrained(folder: Path, begin: Path | None) -> Checkpoint:
@@ -205,6 +211,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--begin", type=Path)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked.state.mkdir(parents=True, exist_ok=True)
@@ -212,7 +219,7 @@ def main() -> None:
         export(asked.state, asked.out)
         return
     stage = {"autoencoder": train_autoencoder, "transformer": train_denoiser}[asked.stage]
-    stage(asked.minutes, asked.state, asked.begin, device=asked.device)
+    parallel.together(asked.processes, partial(stage, asked.minutes, asked.state, asked.begin, device=asked.device))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -10,11 +11,12 @@ import pytest
 import torch
 
 from engines.dit import checkpoint as checkpoints
-from engines.dit import lessons, train_codec, train_transformer
+from engines.dit import lessons, parallel, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.engine import DitEngine
 from engines.dit.lessons import Kind, Lesson
 from engines.dit.run import Run
+from engines.dit.train import own
 from engines.dit.train_transformer import Pool
 from tests.engines.dit.conftest import SMALL
 
@@ -26,6 +28,7 @@ def test_the_codec_learns_in_a_few_steps(tmp_path: Path) -> None:
     video = train_codec.batch_at(1, rows=3, frames=5)
     errors = []
     for step in range(25):
+        assert run.goes_on()
         loss, squared = train_codec.loss_of(codec, video, step)
         run.learn(loss)
         errors.append(squared.item())
@@ -43,6 +46,7 @@ def test_the_denoiser_learns_in_a_few_steps(networks: Checkpoint, tmp_path: Path
     for step in range(60):
         batch = train_transformer.batch_of(pool, fresh.vocabulary, lesson, Random(step))
         losses.append(train_transformer.loss_of(fresh.transformer, batch, torch.Generator().manual_seed(step)))
+        assert run.goes_on()
         run.learn(losses[-1])
     assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
 
@@ -89,6 +93,32 @@ def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, kind:
         case "anchors":
             assert window.still_BL.all()
             assert window.at_BL[0].tolist() == [0, 12, 24, 36, 48, 60, 72]
+
+
+def learn_together(folder: Path) -> None:
+    """A few steps, in each process from other examples."""
+    torch.manual_seed(0)
+    codec = checkpoints.fresh(SMALL, []).codec.train()
+    run = Run(codec, folder / "codec.pt", minutes=10, rate=1e-3, decay=0.9)
+    for step in range(3):
+        assert run.goes_on()
+        run.learn(train_codec.loss_of(codec, train_codec.batch_at(own(step), rows=4, frames=5), 1000 + step)[0])
+    run.save()
+    torch.save(codec.state_dict(), folder / f"process-{parallel.rank()}.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_processes_that_learn_together_stay_equal(tmp_path: Path) -> None:
+    parallel.together(2, partial(learn_together, tmp_path))
+    first, second = (torch.load(tmp_path / f"process-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    parallel.together(1, partial(learn_together, alone))
+    other = torch.load(alone / "process-0.pt", weights_only=True)
+    assert not all(torch.equal(first[name], other[name]) for name in first), "they learned from each other's examples"
+    assert torch.load(tmp_path / "codec.pt", weights_only=True)["step"] == 3
 
 
 def test_what_a_clip_is_told_besides_its_caption_is_sometimes_left_out(networks: Checkpoint) -> None:
