@@ -18,7 +18,9 @@ Picture = NDArray[np.uint8]  # HWC
 
 MOST_SHOTS = 20  # of a prompt that lists them
 NUMBERED = re.compile(r"(?:^|(?<=[\s.,;(]))(?:shot|scene)\s*\d{1,2}\s*[:.)\u2013\u2014-]\s*", re.IGNORECASE)
-CUT = re.compile(r"[\s,.;]*\b(?:and |then )*cuts? to\b[\s:,]*", re.IGNORECASE)
+CUT = re.compile(  # behind a stop or a joining word, so that a "hair cut to the shoulders" is none
+    r"(?:^|[,.;:!?\u2013\u2014\n-]|\s(?:and|then))\s{0,4}(?:(?:and|then)\s{1,4}){0,2}cuts? to\b[\s:,]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def listed(prompt: str) -> list[str]:
     if len(numbered) > 1:
         shared = common.strip(" ,.;:\n")
         return [f"{text}, {shared}" if shared else text for text in (each.strip(" ,.;\n") for each in numbered) if text]
-    return [text for text in (each.strip(" ,.;\n") for each in CUT.split(prompt)) if text]
+    return [text for text in (each.strip(" ,.;\u2013\u2014\n-") for each in CUT.split(prompt)) if text]
 
 
 def worded(prompt: str, style: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +58,10 @@ def test_pictures_go_to_the_frame_and_shot_they_belong_to(eight: Plan) -> None:
         ("Shot 1: a lake. Shot 2: the sea.", ["a lake", "the sea"]),
         ("noir. Scene 1 - a street; scene 2 - a bar", ["a street, noir", "a bar, noir"]),
         ("Shot 1: a lake", ["Shot 1: a lake"]),
+        ("a lake at noon \u2014 cut to the same lake at night", ["a lake at noon", "the same lake at night"]),
+        ("a boat leaves then cut to the sea", ["a boat leaves", "the sea"]),
         ("a haircut to remember, a shot 2 metres above the sea", None),
+        ("a woman with hair cut to her shoulders", None),
     ],
 )
 def test_a_prompt_that_lists_shots_is_split(prompt: str, shots: list[str] | None) -> None:
@@ -81,3 +85,10 @@ def test_a_style_is_said_once_and_found_again() -> None:
     assert worded("a street", "noir") == "a street, noir"
     assert style_of("a Cartoon street, at night") == "cartoon"
     assert style_of("the cartoonist's street") == ""
+
+
+@pytest.mark.parametrize("piece", [" ", "\n", "and ", ", ", "shot ", "shot 1", "cut to ", "- "])
+def test_no_long_prompt_takes_long(piece: str) -> None:
+    began = time.process_time()
+    listed(piece * (32_000 // len(piece)))
+    assert time.process_time() - began < 0.5
