@@ -126,6 +126,7 @@ def grown(state: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
     """
     wanted, state = model.state_dict(), dict(state)
     state.setdefault("steer.weight", torch.zeros_like(wanted["steer.weight"]))
+    state = {**{name: value for name, value in wanted.items() if name.startswith("finish.")}, **state}
     enter, marks = state["enter.weight"], wanted["enter.weight"].shape[1] - state["enter.weight"].shape[1] + 1
     if marks > 1:
         state["enter.weight"] = torch.cat([enter[:, :-1], enter[:, -1:].expand(-1, marks) / marks], 1)

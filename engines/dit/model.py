@@ -126,6 +126,27 @@ class Block(nn.Module):
         )
 
 
+class Finish(nn.Module):
+    """Two small convolutions over each latent frame of a guess: tokens end at the edges of patches, pictures do not.
+
+    After U-ViT (Bao et al. 2023), which ends with one; here they see the noisy latents and the time, too.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2 * channels + 1, 4 * channels, 3, padding=1)
+        self.second = nn.Conv2d(4 * channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, guess_BLZhw: Tensor, seen_BLZhw: Tensor, time_B: Tensor) -> Tensor:
+        """A better guess."""
+        clock_BL1hw = time_B[:, None, None, None, None].expand_as(guess_BLZhw[:, :, :1])
+        x = torch.cat([guess_BLZhw, seen_BLZhw, clock_BL1hw], dim=2).flatten(0, 1)
+        change = self.second(functional.silu(self.first(x)))
+        return guess_BLZhw + change.unflatten(0, guess_BLZhw.shape[:2])
+
+
 class Transformer(nn.Module):
     """The whole denoiser with its text encoder; about 4M + 0.8M parameters."""
 
@@ -145,6 +166,7 @@ class Transformer(nn.Module):
         )
         self.control_out = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, channels)
+        self.finish = Finish(config.codec.channels)
         for last in (self.steer, self.control, self.control_out, self.leave):
             nn.init.zeros_(last.weight)
         for last in (self.control, self.control_out, self.leave):
@@ -165,7 +187,8 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x_BLSD = block(x_BLSD, control_BLS6D, words_BND, bias, place)
         shift, scale = self.control_out(condition_BLSD).chunk(2, -1)
-        return from_tokens(self.leave(modulate(x_BLSD, shift, scale)), height, width).float()
+        guess = from_tokens(self.leave(modulate(x_BLSD, shift, scale)), height, width)
+        return self.finish(guess, torch.where(mask_BL1hw > 0, window.known_BLZhw, noisy_BLZhw), time_B).float()
 
 
 def times_of_tokens(marks_BLSF: Tensor, time_B: Tensor) -> Tensor:
