@@ -50,6 +50,7 @@ COMMANDS = {
     "backup": Command("cli.backup", "copy what runs here: database, objects, secrets"),
     "restore": Command("cli.restore", "put such a copy in the place of what is there"),
     "objects": Command("cli.objects", "hold the database and the object store against each other"),
+    "train": Command("cli.train", "train the embedded model, measure it, fine-tune it"),
     "provenance": Command("cli.provenance", "make a development identity for signing results"),
     "health": Command("cli.health", "say whether a process does its work"),
 }

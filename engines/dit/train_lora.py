@@ -53,7 +53,7 @@ class Recipe:
     rank: int = 8
     alpha: float = 8.0
     rate: float = 4e-3
-    fps: int = 12
+    fps: int = 6
     seed: int = 0
     trigger: str = ""  # words put in front of every caption
 

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 LIMIT = 16 * 1024 * 1024  # bytes of a part
-LEFT_BEHIND = frozenset({"model", "optimisers"})
 
 
 class Damaged(ValueError):
@@ -31,7 +30,8 @@ def pack(state: Path, folder: Path, limit: int = LIMIT) -> list[Path]:
     Raises FileNotFoundError if there is no such state.
     """
     stored: dict[str, Any] = torch.load(state, weights_only=True, map_location="cpu")
-    light = {name: value for name, value in stored.items() if name not in LEFT_BEHIND}
+    light = {name: value for name, value in stored.items() if name != "model"}
+    light["optimisers"] = [{"state": {}, "param_groups": each["param_groups"]} for each in stored["optimisers"]]
     light["average"] = {name: _half(value) for name, value in stored["average"].items()}
     written = io.BytesIO()
     torch.save(light, written)
@@ -69,6 +69,11 @@ def unpack(listed: Path, folder: Path) -> Path:
     torch.save(stored, partial)
     partial.replace(state)
     return state
+
+
+def minutes_in(state: Path) -> float:
+    """Minutes of training behind a state; 0 if there is none yet."""
+    return float(torch.load(state, weights_only=True, mmap=True)["spent"]) if state.exists() else 0.0
 
 
 def _half(value: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from engines.protocol import Conditions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-CLIPS, MINUTES, FPS = 16, 1.5, 12
+CLIPS, MINUTES, FPS = 16, 1.5, 6
 HEIGHT, WIDTH = 72, 128  # of the clips on disk
 GREY, TONE = torch.tensor([0.299, 0.587, 0.114]), torch.tensor([1.0, 0.78, 0.55])
 
@@ -52,7 +52,7 @@ def material(folder: Path) -> Path:
 def drawn(engine: DitEngine, *loras: Lora) -> Tensor:
     size = lora_lessons.sizes(engine._networks.config.transformer.short_side)[0]
     plan = Plan(
-        model="kinema-dit", prompt="a red ball rolls left", seconds=2, rendered=size, rendered_fps=FPS, delivered=size,
+        model="kinema-dit", prompt="a red ball rolls left", seconds=4, rendered=size, rendered_fps=FPS, delivered=size,
         fps=FPS, seed=1, steps=8, guidance=2.0, loras=loras,
     )  # fmt: skip
     frames_THWC = np.concatenate(list(engine.render(plan, Conditions(), lambda _: None)))

@@ -18,7 +18,7 @@ from engines.dit.train_lora import OtherTraining, Recipe
 from tests.engines.dit.footage import write_clip, write_folder
 
 SHORT = 48  # pixels
-FEW = Recipe(steps=30, rank=4, rate=1e-2, trigger="inkstyle")
+FEW = Recipe(steps=30, rank=4, rate=1e-2, fps=12, trigger="inkstyle")
 
 
 @pytest.fixture(scope="module")
