@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engines.dit.checkers.frames import grey, shrunk
 
-DARK = 0.27  # brightness of the middle of a night sky
+DARK = 0.36  # brightness of the middle of a night sky
 WARM = 0.07  # more red than blue: light of a low sun
 GLOWING, TINTED = 0.4, 0.1  # shares of the sky that are warm: surely a low sun; perhaps one
 PALE = 0.74  # green beside red in that light: a setting sun is redder, a rising one paler

@@ -17,8 +17,10 @@ from torch.nn import functional
 
 from engines.dit.checkers.frames import grey, shrunk, slopes
 
-SMALL, LARGE = 24, 60  # short sides of the two resolutions at which the camera's way is fitted
-PAN, ZOOM = 0.08, 0.08  # with less than this in a clip, the camera stands
+SMALL, LARGE = 12, 24  # short sides at which the way of the camera is fitted: rain, waves and hatching are gone there
+SHORT = 60
+PAN, ZOOM = 0.045, 0.045  # with less than this in a clip, the camera stands
+MARGIN = 0.13  # at the top and at the bottom: the bars of a film stand still
 CUT, SUDDEN = 0.035, 3.5  # a change of shot: of the whole range, and of the changes around it
 
 
@@ -34,7 +36,8 @@ class Sway:
 def camera(video_TCHW: Tensor) -> str | None:
     """Pan left, pan right, zoom in or zoom out; None if the camera stands."""
     way = sway(video_TCHW)
-    pan, zoom = -way.across / PAN, way.nearer / ZOOM
+    falls = abs(way.down) > max(0.2, abs(way.across))  # rain on a slant
+    pan, zoom = 0.0 if falls else -way.across / PAN, way.nearer / ZOOM
     if max(abs(pan), abs(zoom)) < 1:
         return None
     if abs(pan) > abs(zoom):
@@ -44,13 +47,16 @@ def camera(video_TCHW: Tensor) -> str | None:
 
 def sway(video_TCHW: Tensor) -> Sway:
     """The shift and the growth that explain most of the picture: the median over all pairs of frames, times pairs."""
-    grey_THW = grey(shrunk(video_TCHW, LARGE))
+    margin = round(min(video_TCHW.shape[-2:]) * MARGIN)
+    inner_TCHW = video_TCHW[:, :, margin:-margin]
+    grey_THW = grey(shrunk(inner_TCHW, LARGE))
     fit_P3 = torch.zeros(len(grey_THW) - 1, 3)
     for short in (SMALL, LARGE):
         small_THW = shrunk(grey_THW[:, None], short)[:, 0]
         fit_P3 = fitted(small_THW, fit_P3)
     across, down, nearer = (fit_P3.median(0).values * len(fit_P3)).tolist()
-    return Sway(across, down, nearer)
+    part = min(inner_TCHW.shape[-2:]) / min(video_TCHW.shape[-2:])
+    return Sway(across * part, down * part, nearer)
 
 
 def fitted(grey_THW: Tensor, fit_P3: Tensor) -> Tensor:
@@ -85,7 +91,7 @@ def amount(video_TCHW: Tensor) -> float:
     That is the mean way across edges, weighted by how strong they are. It grows with speed also where things wave or
     twinkle, and where they are smaller than their steps.
     """
-    grey_THW = functional.avg_pool2d(grey(shrunk(video_TCHW, LARGE))[:, None], 3, 1)[:, 0]
+    grey_THW = functional.avg_pool2d(grey(shrunk(video_TCHW, SHORT))[:, None], 3, 1)[:, 0]
     across, down = slopes(grey_THW[:-1])
     slope = (across.square() + down.square()).sqrt().sum()
     short = min(grey_THW.shape[-2:]) + 2

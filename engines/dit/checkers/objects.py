@@ -15,13 +15,14 @@ from engines.dit.data.outlines import outline
 from engines.dit.data.shapes import SHAPES
 
 DIFFERENT = 0.08  # a pixel this far from the background belongs to the object
-CONTRAST = 0.4  # and this far by what is farthest: shadows are not
+CONTRAST = 0.4  # and this far, by what is farthest
+DIMMED, SAME_HUE = 0.6, 0.1  # a shadow: no darker than this, and all colours alike
 STILL = 0.16  # half frames: a smaller way is standing still
 JUMP = 0.5  # half frames in one step: it went out and came back on the other side
 UPRIGHT = 0.2  # a way this narrow goes up and down
 STRAIGHT = 0.7  # net way by whole way; less has turned back
 ROUND = 1.2  # radians
-GROWN = 0.3  # logarithm of the area
+GROWN = 0.2  # logarithm of the area
 DIAGONAL = 0.41  # tangent of half of a right angle's half
 MANY = 6  # pixels: fewer are no object
 SHORT = 72
@@ -30,12 +31,15 @@ LOOKS = 12  # frames in which the shape is looked at
 
 
 def object_mask(video_TCHW: Tensor) -> Tensor:
-    """Pixels unlike what is usual in their row and column: [T,H,W] of 0 and 1."""
+    """Pixels unlike what is usual in their row and column, and no mere shadow: [T,H,W] of 0 and 1."""
     video_TCHW = video_TCHW.contiguous()  # torch 2.13 returns garbage for the median of an expanded tensor
     rest = video_TCHW - video_TCHW.median(0).values.median(-1, keepdim=True).values
     rest = rest - rest.median(0).values.median(-2, keepdim=True).values
     unlike = rest.abs().amax(1)
-    return (unlike > max(DIFFERENT, CONTRAST * unlike.flatten()[::7].quantile(0.995).item())).float()
+    shade = video_TCHW / (video_TCHW - rest).clamp(min=0.02)
+    shadow = (shade.amin(1) > DIMMED) & (shade.amax(1) < 1) & (shade.amax(1) - shade.amin(1) < SAME_HUE)
+    least = max(DIFFERENT, CONTRAST * unlike.flatten()[::7].quantile(0.995).item())
+    return ((unlike > least) & ~shadow).float()
 
 
 def object_colour(video_TCHW: Tensor) -> str | None:

@@ -46,10 +46,10 @@ def has_bars(small_TCHW: Tensor) -> bool:
 
 
 def is_paper(small_TCHW: Tensor) -> bool:
-    """Neither colour nor grey: nearly everywhere the same faint warm tint, in light and in shade, and much light."""
+    """Neither colour nor grey: over half of it has the same faint warm tint, and much light."""
     light = grey(small_TCHW)
     red, _, blue = small_TCHW.unbind(1)
-    low, middle, high = ((red - blue) / (light + 0.02)).flatten().quantile(torch.tensor((0.15, 0.5, 0.85))).tolist()
+    low, middle, high = ((red - blue) / (light + 0.02)).flatten().quantile(torch.tensor((0.4, 0.5, 0.9))).tolist()
     bright = light > light.flatten().quantile(0.67)
     return WARM[0] < middle < WARM[1] and high - low < UNIFORM and bool(light[bright].mean() > SHEET)
 

@@ -18,7 +18,7 @@ UPRIGHT = 1.45  # rain: this much more contrast across than along
 
 def weather(video_TCHW: Tensor) -> str | None:
     """snow, rain, or None if nothing falls."""
-    falling_THW = fleeting(grey(shrunk(video_TCHW[:: max(1, len(video_TCHW) // 20)], SHORT)))
+    falling_THW = fleeting(grey(shrunk(video_TCHW[:: max(1, len(video_TCHW) // 24)], SHORT)))
     if falling_THW.square().mean() < LEAST:
         return None
     across, down = (each.square().mean().item() for each in slopes(falling_THW))

@@ -17,6 +17,7 @@ import torch
 
 from engines.dit import checkpoint as checkpoints
 from engines.dit.engine import DitEngine
+from engines.dit.evaluate import card
 from engines.dit.evaluate.asking import Exam
 from engines.dit.evaluate.report import NAMES, evaluate, markdown
 from engines.dit.evaluate.sheets import SHEETS, draw_sheets
@@ -48,6 +49,8 @@ def score(asked: argparse.Namespace) -> int:
         say=lambda share, line: print(f"{100 * share:3.0f} % {line}", file=sys.stderr, flush=True),
     )
     print(json.dumps(report, indent=2) if asked.json else markdown(report))
+    if asked.card is not None:
+        card.fill(asked.card, asked.weights, report)
     return 0
 
 
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     scoring.add_argument("--count", type=int, default=100, help="prompts of the largest parts")
     scoring.add_argument("--file", type=Path, help="keep the report here after every part, and go on from it")
     scoring.add_argument("--json", action="store_true", help="print the report instead of the table")
+    scoring.add_argument("--card", type=Path, help="write sizes, training and the table into this model card")
     drawing = commands.add_parser("sheets", help="draw the contact sheets")
     drawing.add_argument("--sheet", action="append", choices=tuple(SHEETS), help="only this one; may be given again")
     drawing.add_argument("--out", type=Path, default=IMAGES, help="folder for the sheets")

@@ -13,6 +13,8 @@ from engines.dit.data.shapes import SHAPES
 
 ATTRIBUTES = (*JUDGES, "family")
 FIRST_SEED = 20_000  # far from the seeds that training looks at to see how it is doing
+HIDDEN_IN_SHAPES = ("camera", "family")  # before a plain wall, a pan looks like the shape's own way
+HIDDEN_BY = {"shape": ("sketch", "noir"), "weather": ("sketch",)}  # only lines of it are left, or nothing
 FAR = 400_000  # seeds after which a fact is said not to come up
 
 
@@ -25,10 +27,11 @@ class Question:
 
 
 def judgeable(one: Clip) -> tuple[str, ...]:
-    """The facts that there is a judge for. A shape before a plain wall does not show what the camera does."""
+    """The facts that there is a judge for, and that a picture of this style shows."""
     facts = one.facts or {}
-    alone = one.family == "shapes"
-    return tuple(name for name in ATTRIBUTES if name in facts and not (alone and name in ("camera", "family")))
+    hidden = HIDDEN_IN_SHAPES if one.family == "shapes" else ()
+    hidden += tuple(name for name, styles in HIDDEN_BY.items() if one.style in styles)
+    return tuple(name for name in ATTRIBUTES if name in facts and name not in hidden)
 
 
 def single(count: int) -> list[Question]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from engines.dit import checkpoint as checkpoints
 from engines.dit.engine import DitEngine
-from engines.dit.evaluate import attributes, behaviour, given
+from engines.dit.evaluate import attributes, behaviour, given, judges
 from engines.dit.evaluate.asking import Exam
 from engines.dit.evaluate.measure import Measure, table
 
@@ -32,6 +32,7 @@ PARTS: Mapping[str, Part] = MappingProxyType(
         "strength": given.strength,
         "motion": behaviour.motion,
         "repeatable": behaviour.repeatable,
+        "judges": judges.judges,
     }
 )
 SPEED = "speed"  # needs the weights' folder, as it starts a process of its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from engines.dit.data import Clip, clip
 from engines.dit.data.scene import is_held_out
 from engines.dit.data.shapes import SHAPES
 from engines.dit.engine import DitEngine
-from engines.dit.evaluate import attributes, behaviour, given, prompts, report
+from engines.dit.evaluate import attributes, behaviour, card, given, prompts, report
 from engines.dit.evaluate.asking import decibels
 from engines.dit.evaluate.measure import Measure, table
 from engines.dit.evaluate.prompts import Question
@@ -78,7 +79,9 @@ def test_strange_pictures_are_varied_and_repeatable() -> None:
     assert not torch.equal(pictures[0], pictures[3])
 
 
-@pytest.mark.parametrize("part", ["combination", "synonym", "first-frame", "fill", "extension", "strength", "motion"])
+@pytest.mark.parametrize(
+    "part", ["combination", "synonym", "first-frame", "fill", "extension", "strength", "motion", "judges"]
+)
 def test_a_part_of_the_exam_gives_measures(exam: evaluate.Exam, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes, "KNOWN", range(2_000_000, 2_000_060))
     attributes.scene_judge.cache_clear()
@@ -139,6 +142,27 @@ def test_the_command_line_measures_a_part(networks: Checkpoint, tmp_path: Path, 
     asked = ["score", "--weights", str(tmp_path), "--part", "repeatable", "--count", "2", "--steps", "1", "--json"]
     assert evaluate.main(asked) == 0
     assert json.loads(capsys.readouterr().out)["parts"]["repeatable"]["measures"][0]["value"] == 1
+
+
+def test_the_model_card_gets_its_blocks_anew(networks: Checkpoint, tmp_path: Path) -> None:
+    save(replace(networks, card={"transformer": {"steps": 12, "minutes": 3}}), tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text(
+        "# Card\n\n<!-- made: begin -->\n<!-- made: end -->\nold\n<!-- measured: begin -->\nx\n<!-- measured: end -->\n"
+    )
+    told = {
+        "checkpoint": "",
+        "steps": 8,
+        "parts": {"fill": {"seconds": 2.0, "measures": [Measure("fill", 0.5).to_json()]}},
+    }
+    card.fill(page, tmp_path, told)
+    card.fill(page, tmp_path, told)
+    text = page.read_text()
+    assert text.count("| fill | 50 % |") == 1
+    assert text.count("| training, transformer | steps 12, minutes 3 |") == 1
+    assert "\nold\n" in text
+    with pytest.raises(ValueError, match="no block 'other'"):
+        card.replaced(text, "other", "")
 
 
 def test_shapes_are_judged_by_the_outlines_of_the_renderer() -> None:
