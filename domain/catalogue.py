@@ -9,30 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from domain.capabilities import CAPABILITIES
 from domain.errors import InvalidRequest, NotFound
 from domain.upstream import far_end
 from domain.video import Operation, Plan, Request, Size
 
-# What a model may be able to do, in the words of models.toml. A parameter that needs one of them names it in NEEDS.
-CAPABILITIES = frozenset(
-    {
-        "text",
-        "first_frame",
-        "last_frame",
-        "keyframes",
-        "video",  # repaint a clip
-        "extend",  # go on after a clip's end
-        "mask",
-        "shots",
-        "negative_prompt",
-        "style",
-        "motion",
-        "fps",
-        "loras",
-        "characters",
-    }
-)
-NEEDS = {
+NEEDS = {  # parameter -> capability
     "input_reference": "first_frame",
     "last_frame": "last_frame",
     "keyframes": "keyframes",

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, cast, get_type_hints
 from urllib.parse import urlsplit
 
+from domain.capabilities import CAPABILITIES
+
 
 class Dialect(StrEnum):
     """How a far end wants to be asked."""
@@ -18,28 +20,12 @@ class Dialect(StrEnum):
     KINEMA = "kinema"
 
 
-# What can be expressed in a dialect, in the words of domain.catalogue.CAPABILITIES.
+# What can be expressed in a dialect.
 EXPRESSIBLE = {
     Dialect.OPENAI: frozenset({"text", "first_frame"}),
     Dialect.VLLM_OMNI: frozenset({"text", "first_frame", "negative_prompt", "fps"}),
     Dialect.SGLANG: frozenset({"text", "first_frame", "negative_prompt", "fps"}),
-    Dialect.KINEMA: frozenset(
-        {
-            "text",
-            "first_frame",
-            "last_frame",
-            "keyframes",
-            "video",
-            "extend",
-            "mask",
-            "shots",
-            "negative_prompt",
-            "style",
-            "motion",
-            "fps",
-            "loras",
-        }
-    ),
+    Dialect.KINEMA: CAPABILITIES - {"characters"},
 }
 _OF_MODEL = {"url", "capabilities"}
 _KINDS = {str: "a text", int: "a number", float: "a number", bool: "true or false"}
