@@ -45,9 +45,16 @@ class Drawer:
         self.shown = 0  # frames that have left
 
     def times(self, length: int) -> list[float]:
-        """When the denoiser is asked about a window of so many latent frames, and 1 at the end."""
+        """When the denoiser is asked about a window of so many latent frames, and 1 at the end.
+
+        A drawer that begins later takes its share of the plan's steps, all of them after its beginning, and none close
+        behind it: what changes in the first step is carried on in the next.
+        """
         tokens = length * self.shape_Zhw[1] * self.shape_Zhw[2] // PATCH**2
-        return flow.schedule(self._plan.steps, tokens, self.begin)
+        wanted = steps = max(1, round(self._plan.steps * (1 - self.begin)))
+        while len(times := _later(flow.schedule(steps, tokens), self.begin)) <= wanted:
+            steps += 1
+        return times
 
     @torch.no_grad()
     def read(self, prompt: str) -> Text:
@@ -101,3 +108,11 @@ class Drawer:
     def _precision(self) -> torch.autocast:
         """bfloat16 where the processor multiplies it natively, else float32."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self._half)
+
+
+def _later(times: list[float], begin: float) -> list[float]:
+    """The times from `begin` on."""
+    after = [time for time in times if time > begin]
+    if begin > 0 and len(after) > 1 and after[0] - begin < (after[1] - after[0]) / 2:
+        after = after[1:]
+    return [begin, *after]

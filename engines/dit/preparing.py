@@ -16,6 +16,8 @@ from engines.dit.windows import HISTORY, Stretch
 from engines.footage import Footage
 from engines.protocol import Conditions
 
+LEAST = 0.001  # strength of an edit
+
 
 def take_of(drawer: Drawer, plan: Plan, conditions: Conditions, part: Part) -> Take:
     """A part with its words read and its pictures and its source encoded."""
@@ -58,5 +60,6 @@ def repainted(plan: Plan, conditions: Conditions) -> Footage | None:
 
 
 def strength_of(plan: Plan) -> float:
-    """How far a clip that is painted over goes from its source."""
-    return 1.0 if plan.strength is None else plan.strength
+    """How far a clip that is painted over goes from its source; less than `LEAST` is not at all."""
+    strength = 1.0 if plan.strength is None else plan.strength
+    return strength if strength >= LEAST else 0.0

@@ -11,6 +11,7 @@ import torch
 
 from domain.video import Keyframe, Operation, Plan, Shot, Size
 from engines.dit.checkpoint import Checkpoint
+from engines.dit.drawing import Drawer
 from engines.dit.engine import LONG, DitEngine
 from engines.dit.pictures import video_of
 from engines.dit.sources import TAIL, Under, tail
@@ -99,8 +100,9 @@ def test_a_shot_opens_with_its_reference_and_nothing_fades_over_the_cut(engine: 
     assert clip[:12].tobytes() == plain[:12].tobytes()
 
 
-def test_an_edit_of_no_strength_is_its_source(engine: DitEngine, edit: Plan, source: Footage) -> None:
-    chunks, steps = render(engine, replace(edit, strength=0.0), Conditions(source=source))
+@pytest.mark.parametrize("strength", [0.0, 1e-20])
+def test_an_edit_of_no_strength_is_its_source(engine: DitEngine, edit: Plan, source: Footage, strength: float) -> None:
+    chunks, steps = render(engine, replace(edit, strength=strength), Conditions(source=source))
     whole = np.concatenate(list(source.frames(Size(64, 48), 12, 24)))
     assert np.array_equal(np.concatenate(chunks), whole)
     assert not [step for step in steps if step.phase == "denoise"]
@@ -118,6 +120,19 @@ def test_an_edit_begins_where_its_strength_says(engine: DitEngine, edit: Plan, s
         for strength in (0.05, 0.5, 1.0)
     ]
     assert 1 <= forwards[0] < forwards[1] < forwards[2] == 8
+
+
+@pytest.mark.parametrize("begin", [0.0, 0.1, 0.5, 1 - 0.9, 0.3, 0.97, 0.9999])
+@pytest.mark.parametrize("steps", [1, 8, 32])
+def test_no_two_times_of_a_denoiser_are_too_close(networks: Checkpoint, plan: Plan, begin: float, steps: int) -> None:
+    drawer = Drawer(networks, networks.transformer, replace(plan, steps=steps), Size(64, 48), print, half=False)
+    drawer.begin = begin
+    times = drawer.times(7)
+    assert (times[0], times[-1]) == (begin, 1)
+    widths = np.diff(times)
+    assert len(widths) >= max(1, round(steps * (1 - begin)))
+    assert np.all(widths > 0)
+    assert len(widths) == 1 or widths[0] >= widths[1] / 3
 
 
 def test_an_edit_depends_on_its_source_and_a_remix_is_drawn_the_same_way(
