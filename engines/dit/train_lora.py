@@ -80,6 +80,7 @@ def train(
     base.codec.to(device)
     tuning = Tuning(base, recipe, state or out.with_suffix(".state"))
     material = material_of(found, base, fps=recipe.fps, trigger=recipe.trigger)
+    tuning.start()
     try:
         _learn(tuning, material, report)
     finally:
@@ -178,7 +179,12 @@ class Tuning:
             self.pairs.load_state_dict(state["pairs"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average, self.step, spent = state["average"], state["step"], state["spent"]
-        self._since = time.monotonic() - spent * 60
+        self._spent = spent
+        self.start()
+
+    def start(self) -> None:
+        """Count the minutes from now on; what went by before does not matter."""
+        self._since = time.monotonic() - self._spent * 60
 
     @property
     def minutes(self) -> float:
