@@ -8,10 +8,10 @@ clips (the ceiling) and about clips under another clip's caption (chance), and h
 from engines.dit.evaluate.asking import Exam, frames_of, plan_for, rendered
 from engines.dit.evaluate.command import main
 from engines.dit.evaluate.measure import Measure, table
-from engines.dit.evaluate.report import NAMES, evaluate, markdown, measures_of
+from engines.dit.evaluate.report import NAMES, dropped, evaluate, markdown, measures_of
 from engines.dit.evaluate.sheets import SHEETS, draw_sheets
 
 __all__ = [
-    "NAMES", "SHEETS", "Exam", "Measure", "draw_sheets", "evaluate", "frames_of", "main", "markdown", "measures_of",
-    "plan_for", "rendered", "table",
+    "NAMES", "SHEETS", "Exam", "Measure", "draw_sheets", "dropped", "evaluate", "frames_of", "main", "markdown",
+    "measures_of", "plan_for", "rendered", "table",
 ]  # fmt: skip

@@ -19,15 +19,17 @@ from engines.dit import checkpoint as checkpoints
 from engines.dit.engine import DitEngine
 from engines.dit.evaluate import card
 from engines.dit.evaluate.asking import Exam
-from engines.dit.evaluate.report import NAMES, evaluate, markdown
+from engines.dit.evaluate.report import NAMES, dropped, evaluate, markdown
 from engines.dit.evaluate.sheets import SHEETS, draw_sheets
 
 IMAGES = Path("docs/img")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`score` or `sheets`; 0 when done. The table goes to stdout, progress to stderr."""
+    """`score` or `sheets`: 0 when done. `compare`: 1 if a bar dropped. Tables go to stdout, progress to stderr."""
     asked = parser().parse_args(arguments)
+    if asked.what == "compare":
+        return compare(asked)
     torch.set_num_threads(asked.threads)
     if asked.what == "score":
         return score(asked)
@@ -54,6 +56,13 @@ def score(asked: argparse.Namespace) -> int:
     return 0
 
 
+def compare(asked: argparse.Namespace) -> int:
+    """Whether newer weights may replace older ones."""
+    fell = dropped(*(json.loads(path.read_text()) for path in (asked.before, asked.after)))
+    print("\n".join(fell) or "No bar dropped.")
+    return 1 if fell else 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of both commands."""
     told = argparse.ArgumentParser(
@@ -69,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
     drawing = commands.add_parser("sheets", help="draw the contact sheets")
     drawing.add_argument("--sheet", action="append", choices=tuple(SHEETS), help="only this one; may be given again")
     drawing.add_argument("--out", type=Path, default=IMAGES, help="folder for the sheets")
+    comparing = commands.add_parser("compare", help="tell which bars dropped from one report to another")
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
     for command in (scoring, drawing):
         command.add_argument("--weights", type=Path, default=checkpoints.WEIGHTS)
         command.add_argument("--steps", type=int, default=8)

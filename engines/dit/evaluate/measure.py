@@ -29,6 +29,10 @@ class Measure:
             return None
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
+    def worse(self, other: Measure) -> bool:
+        """Whether the other one of the same kind is nearer to the bar."""
+        return self.value > other.value if self.at_most else self.value < other.value
+
     def row(self) -> str:
         """A row of a Markdown table under HEADS."""
         sign = "≤" if self.at_most else "≥"

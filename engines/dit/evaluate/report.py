@@ -27,6 +27,7 @@ PARTS: Mapping[str, Part] = MappingProxyType(
         "combination": attributes.combination,
         "synonym": attributes.synonym,
         "first-frame": given.first_frame,
+        "autoencoder": given.autoencoder,
         "fill": given.fill,
         "extension": given.extension,
         "strength": given.strength,
@@ -81,6 +82,13 @@ def measures_of(report: Mapping[str, Any]) -> list[Measure]:
     """All measures, in the order of NAMES."""
     parts = report["parts"]
     return [Measure.from_json(each) for name in NAMES if name in parts for each in parts[name]["measures"]]
+
+
+def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The measures whose bar the later report no longer passes, or misses by more; new weights have none of these."""
+    earlier = {each.what: each for each in measures_of(before)}
+    pairs = ((earlier[each.what], each) for each in measures_of(after) if each.what in earlier)
+    return [new.what for old, new in pairs if not new.passed and new.bar is not None and (old.passed or new.worse(old))]
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -106,7 +106,8 @@ def repaint(exam: Exam) -> Iterator[Row]:
 
 def inpaint(exam: Exam) -> Iterator[Row]:
     """An area of a clip under another prompt."""
-    one, prompt = known(("sea",))[0], "the sea with a sailing boat"
+    one = next(each for each in plain_clips(400) if each.family == "sea" and not each.values["boat"])
+    prompt = f"{one.caption.rstrip('.')}, a sailing boat"
     mask = torch.zeros(exam.size.height, exam.size.width)
     mask[exam.size.height // 3 :, exam.size.width // 3 : -exam.size.width // 3] = 1
     with TemporaryDirectory() as folder:

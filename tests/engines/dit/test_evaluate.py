@@ -80,7 +80,8 @@ def test_strange_pictures_are_varied_and_repeatable() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["combination", "synonym", "first-frame", "fill", "extension", "strength", "motion", "judges"]
+    "part",
+    ["combination", "synonym", "first-frame", "autoencoder", "fill", "extension", "strength", "motion", "judges"],
 )
 def test_a_part_of_the_exam_gives_measures(exam: evaluate.Exam, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes, "KNOWN", range(2_000_000, 2_000_060))
@@ -126,6 +127,19 @@ def test_a_table_says_what_was_measured_and_what_was_hoped() -> None:
     assert "| right | 76 % |  | 100 % | 10 % | 1 |" in rows
     assert Measure("seam", 1.6, bar=1.5, at_most=True).passed is False
     assert Measure("right", 0.5).passed is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fell"), [(0.92, 0.91, 0), (0.92, 0.89, 1), (0.5, 0.6, 0), (0.5, 0.4, 1), (0.5, 0.9, 0)]
+)
+def test_newer_weights_are_refused_when_a_bar_drops(
+    before: float, after: float, fell: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name, value in (("before", before), ("after", after)):
+        told = [Measure("single attribute", value, bar=0.9).to_json(), Measure("no bar", 1 - value).to_json()]
+        (tmp_path / name).write_text(json.dumps({"parts": {"single": {"measures": told}}}))
+    assert evaluate.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == fell
+    assert ("single attribute" in capsys.readouterr().out) == bool(fell)
 
 
 def test_every_sheet_is_drawn_small(exam: evaluate.Exam, tmp_path: Path) -> None:
