@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cli.training_bar import Paused, reporting
@@ -88,6 +89,7 @@ def _declare_export(stage: argparse.ArgumentParser) -> None:
 def _declare_evaluate(stage: argparse.ArgumentParser) -> None:
     _declare_weights(stage)
     stage.add_argument("--count", type=int, default=100, metavar="N", help="prompts of the largest parts (100)")
+    stage.add_argument("--part", action="append", metavar="NAME", help="one of the parts; may be given again")
     stage.add_argument("--file", type=Path, help="keeps what is measured after every part; a later run goes on from it")
 
 
@@ -165,9 +167,11 @@ def _export(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from engines.dit import evaluate  # noqa: PLC0415 - brings torch
 
+    if not _known("part", parts := options.part or list(evaluate.NAMES), evaluate.NAMES):
+        return 1
     with reporting() as report:
         found = evaluate.evaluate(
-            options.weights, count=options.count, steps=options.steps, file=options.file, say=report
+            options.weights, parts, count=options.count, steps=options.steps, file=options.file, say=report
         )
     print(evaluate.markdown(found))
     return 0
@@ -177,15 +181,20 @@ def _sheet(options: argparse.Namespace) -> int:
     from engines.dit import evaluate  # noqa: PLC0415 - brings torch
     from engines.dit.engine import DitEngine  # noqa: PLC0415 - the same
 
-    names: list[str] = options.only or list(evaluate.SHEETS)
-    if unknown := sorted(set(names) - set(evaluate.SHEETS)):
-        print(f"There is no sheet {', '.join(unknown)}; there are {', '.join(evaluate.SHEETS)}.", file=sys.stderr)
+    if not _known("sheet", names := options.only or list(evaluate.SHEETS), evaluate.SHEETS):
         return 1
-    for path in evaluate.draw_sheets(
-        evaluate.Exam(DitEngine.load(options.weights), steps=options.steps), options.out, names
-    ):
+    exam = evaluate.Exam(DitEngine.load(options.weights), steps=options.steps)
+    for path in evaluate.draw_sheets(exam, options.out, names):
         print(path)
     return 0
+
+
+def _known(kind: str, names: Sequence[str], offered: Collection[str]) -> bool:
+    """Whether all names are offered; says so if not."""
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        print(f"There is no {kind} {', '.join(unknown)}; there are {', '.join(offered)}.", file=sys.stderr)
+    return not unknown
 
 
 def _lora(options: argparse.Namespace) -> int:

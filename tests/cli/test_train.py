@@ -129,6 +129,29 @@ def test_what_is_wrong_with_the_clips_is_said_in_lines(
     assert capsys.readouterr().err.endswith(f"\n{tmp_path} cannot be trained on:\na.mp4: no readable clip\n")
 
 
+def test_weights_are_examined_and_shown(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--weights", str(weights), "--steps", "1"]
+    exam = tmp_path / "exam.json"
+    assert main.main(["train", "evaluate", *few, "--count", "2", "--part", "repeatable", "--file", str(exam)]) == 0
+    said = capsys.readouterr()
+    assert checkpoints.digest(weights)[:12] in said.out
+    assert "100%  repeatable" in said.err
+    assert list(json.loads(exam.read_text())["parts"]) == ["repeatable"]
+    assert main.main(["train", "sheet", *few, "--only", "styles", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "dit-styles.webp").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("stage", "option"), [("evaluate", "--part"), ("sheet", "--only")])
+def test_what_does_not_exist_is_answered_with_what_does(
+    stage: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path)] if stage == "sheet" else []
+    assert main.main(["train", stage, option, "dance", *out]) == 1
+    said = capsys.readouterr().err
+    assert " dance; there are " in said
+    assert {"evaluate": "first-frame", "sheet": "mission"}[stage] in said
+
+
 def test_weights_that_are_not_there_are_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone = tmp_path / "nowhere"
     assert main.main(["train", "lora", str(folder), "--weights", str(gone), "--out", str(tmp_path / "a")]) == 1
