@@ -7,7 +7,7 @@ from threading import Condition
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Item = TypeVar("Item")
 
@@ -17,10 +17,11 @@ class ChannelClosed(Exception):
 
 
 class Channel(Generic[Item]):
-    """At most `capacity` items in flight; `put` waits for room, iteration waits for items."""
+    """Items that weigh at most `capacity` in flight, or one; `put` waits for room, iteration waits for items."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, weigh: Callable[[Item], int]) -> None:
         self._capacity = capacity
+        self._weigh = weigh
         self._items: deque[Item] = deque()
         self._finished = False
         self._broken = False
@@ -29,7 +30,7 @@ class Channel(Generic[Item]):
     def put(self, item: Item) -> None:
         """Hand one item over. Raises ChannelClosed once the channel is broken."""
         with self._changed:
-            self._changed.wait_for(lambda: self._broken or len(self._items) < self._capacity)
+            self._changed.wait_for(lambda: self._broken or self._has_room(item))
             self.check()
             self._items.append(item)
             self._changed.notify_all()
@@ -51,6 +52,9 @@ class Channel(Generic[Item]):
         """Raise ChannelClosed if the channel is broken; for long work on one item."""
         if self._broken:
             raise ChannelClosed
+
+    def _has_room(self, item: Item) -> bool:
+        return not self._items or sum(map(self._weigh, (*self._items, item))) <= self._capacity
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items until `finish`. Raises ChannelClosed once the channel is broken."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Frames = NDArray[np.uint8]  # frames_THWC, RGB
     Mark = Callable[[Frames], Frames]
 
-QUEUED_CHUNKS = 2
+QUEUED_BYTES = 128 * 2**20  # of frames that wait for the encoder: two seconds at 720p, so that it delays no decoder
 CRF = 20
 PRESET = "veryfast"
 KEYFRAME_SECONDS = 2
@@ -78,7 +78,7 @@ def pull(
 ) -> Encoding:
     """Pull `frames_THWC` chunks (uint8 RGB, plan.rendered), while a thread writes the plan's clip into `folder`.
 
-    Returns once the last frame is there: the engine is done, and the thread at most two chunks behind. An extension
+    Returns once the last frame is there: the engine is done, and the thread at most QUEUED_BYTES behind. An extension
     begins with plan.source_frames of its source at the delivered size, encoded while the engine still denoises. Each
     mark is drawn on every chunk before anything else sees it. Each frame is repeated until the clip runs at plan.fps;
     frames beyond plan.rendered_frames are not asked for. `on_frames(done, total)` counts shown frames, the source's
@@ -86,7 +86,7 @@ def pull(
     `on_frames` raise; then no file is left behind. The chunks, if they are a generator, are closed in any case.
     """
     drafts = Drafts(folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg")
-    channel: Channel[Frames] = Channel(QUEUED_CHUNKS)
+    channel: Channel[Frames] = Channel(QUEUED_BYTES, lambda frames_THWC: frames_THWC.nbytes)
     threads = ThreadPoolExecutor(1, "encode")
     encoding = Encoding(drafts, threads.submit(_write, channel, plan, drafts, on_frames, source))
     threads.shutdown(wait=False)  # the thread ends with its one task

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from domain.video import Operation, Plan, Size
+from engines import encode as encoding
 from engines.encode import EncodeError, encode, pull
 from engines.footage import Footage, FootageError
 from engines.protocol import Interrupted
@@ -274,8 +275,9 @@ def test_a_folder_that_is_gone_is_an_encode_error(tmp_path: Path) -> None:
         encode([bars(plan, 8)], plan, tmp_path / "gone", ignore)
 
 
-def test_the_engine_never_runs_more_than_the_queue_ahead(tmp_path: Path) -> None:
+def test_the_engine_never_runs_more_than_the_queue_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = a_plan(seconds=2)
+    monkeypatch.setattr(encoding, "QUEUED_BYTES", 2 * bars(plan, 1).nbytes)
     encoded = 0
     ahead: list[int] = []
 
@@ -298,14 +300,14 @@ def test_an_engine_is_done_before_its_last_frames_are_encoded(tmp_path: Path) ->
 
     def chunks() -> Iterator[Frames]:
         try:
-            yield bars(plan, 8)
+            yield from (bars(plan, 8)[index : index + 1] for index in range(8))
         finally:
             closed.set()
 
-    encoding = pull(chunks(), plan, tmp_path, lambda _done, _total: assert_set(go_on))
+    left = pull(chunks(), plan, tmp_path, lambda _done, _total: assert_set(go_on))
     assert closed.is_set()
     go_on.set()
-    drafts = encoding.finish()
+    drafts = left.finish()
     assert decoded(drafts.video).shape[0] == plan.frames
 
 
@@ -320,9 +322,9 @@ def test_an_interrupt_while_the_last_frames_are_encoded_leaves_nothing(tmp_path:
         if done == total:
             raise Interrupted
 
-    encoding = pull([bars(plan, 8)], plan, tmp_path, lost_lease)
+    left = pull([bars(plan, 8)], plan, tmp_path, lost_lease)
     with pytest.raises(Interrupted):
-        encoding.finish()
+        left.finish()
     assert_nothing_is_left(tmp_path)
 
 
