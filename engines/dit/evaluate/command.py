@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 
+from domain.video import Size
 from engines.dit import checkpoint as checkpoints
 from engines.dit.engine import DitEngine
 from engines.dit.evaluate import card
-from engines.dit.evaluate.asking import Exam
+from engines.dit.evaluate.asking import LANDSCAPE, Exam
 from engines.dit.evaluate.report import NAMES, dropped, evaluate, markdown
 from engines.dit.evaluate.sheets import SHEETS, draw_sheets
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(asked.threads)
     if asked.what == "score":
         return score(asked)
-    exam = Exam(DitEngine.load(asked.weights), steps=asked.steps)
+    exam = Exam(DitEngine.load(asked.weights), steps=asked.steps, size=asked.size)
     began = time.monotonic()
     for path in draw_sheets(exam, asked.out, asked.sheet or tuple(SHEETS)):
         print(f"{path} {path.stat().st_size / 1e3:.0f} kB, {time.monotonic() - began:.0f} s", flush=True)
@@ -47,6 +48,7 @@ def score(asked: argparse.Namespace) -> int:
         asked.part or NAMES,
         count=asked.count,
         steps=asked.steps,
+        size=asked.size,
         file=asked.file,
         say=lambda share, line: print(f"{100 * share:3.0f} % {line}", file=sys.stderr, flush=True),
     )
@@ -84,5 +86,6 @@ def parser() -> argparse.ArgumentParser:
     for command in (scoring, drawing):
         command.add_argument("--weights", type=Path, default=checkpoints.WEIGHTS)
         command.add_argument("--steps", type=int, default=8)
+        command.add_argument("--size", type=Size.parse, default=LANDSCAPE, metavar="WIDTHxHEIGHT")
         command.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
     return told

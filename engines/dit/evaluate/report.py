@@ -12,10 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from domain.video import Size
 from engines.dit import checkpoint as checkpoints
 from engines.dit.engine import DitEngine
 from engines.dit.evaluate import attributes, behaviour, given, judges
-from engines.dit.evaluate.asking import Exam
+from engines.dit.evaluate.asking import LANDSCAPE, Exam
 from engines.dit.evaluate.measure import Measure, table
 
 Part = Callable[[Exam], list[Measure]]
@@ -46,16 +47,17 @@ def evaluate(
     *,
     count: int = 100,
     steps: int = 8,
+    size: Size = LANDSCAPE,
     file: Path | None = None,
     say: Say = lambda _share, _line: None,
 ) -> dict[str, Any]:
-    """Run the parts that `file` does not hold yet for these weights, count and steps -> the report, fit for JSON.
+    """Run the parts that `file` does not hold yet for this exam of these weights -> the report, fit for JSON.
 
     The report is written to `file` after every part. Raises KeyError for a part that does not exist.
     """
     engine = DitEngine.load(weights)
-    report = begun(file, engine.checkpoint, count, steps)
-    exam = Exam(engine, count, steps)
+    exam = Exam(engine, count, steps, size)
+    report = begun(file, exam)
     left = [name for name in parts if name not in report["parts"]]
     for index, name in enumerate(left):
         say(index / len(left), f"{name} ...")
@@ -69,13 +71,14 @@ def evaluate(
     return report
 
 
-def begun(file: Path | None, checkpoint: str, count: int, steps: int) -> dict[str, Any]:
+def begun(file: Path | None, exam: Exam) -> dict[str, Any]:
     """The report in a file, if it is of the same exam, else an empty one."""
-    empty = {"checkpoint": checkpoint, "count": count, "steps": steps, "parts": {}}
+    same = {"checkpoint": exam.engine.checkpoint, "count": exam.count, "steps": exam.steps, "size": str(exam.size)}
+    empty = {**same, "parts": {}}
     if file is None or not file.exists():
         return empty
     stored = json.loads(file.read_text())
-    return stored if all(stored.get(key) == empty[key] for key in ("checkpoint", "count", "steps")) else empty
+    return stored if all(stored.get(key) == value for key, value in same.items()) else empty
 
 
 def measures_of(report: Mapping[str, Any]) -> list[Measure]:
@@ -94,5 +97,5 @@ def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def markdown(report: Mapping[str, Any]) -> str:
     """The table, what it was measured on, and how long that took."""
     spent = sum(part["seconds"] for part in report["parts"].values())
-    of = report["checkpoint"][:12] or "untrained weights"
-    return f"{table(measures_of(report))}\n\nCheckpoint {of}, {report['steps']} steps, measured in {spent:.0f} s."
+    told = f"Checkpoint `{report['checkpoint'][:12]}`, {report['steps']} steps, {report['size']}"
+    return f"{table(measures_of(report))}\n\n{told}, measured in {spent:.0f} s."

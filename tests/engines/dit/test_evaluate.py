@@ -167,6 +167,7 @@ def test_the_model_card_gets_its_blocks_anew(networks: Checkpoint, tmp_path: Pat
     told = {
         "checkpoint": "",
         "steps": 8,
+        "size": "256x144",
         "parts": {"fill": {"seconds": 2.0, "measures": [Measure("fill", 0.5).to_json()]}},
     }
     card.fill(page, tmp_path, told)
