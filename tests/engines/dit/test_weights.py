@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import torch
 
 from engines.dit import evaluate
 from engines.dit.checkers import SceneJudge
 from engines.dit.checkpoint import FILES, WEIGHTS
 from engines.dit.data import clip, draw, seconds
 from engines.dit.engine import DitEngine
+from engines.dit.evaluate.asking import bytes_of, decibels, video_of
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +34,12 @@ def test_most_prompts_give_the_scene_they_name(trained: DitEngine) -> None:
     }
     seen = {}
     for prompt, family in prompts.items():
-        frames = evaluate.frames_of(trained, evaluate.plan_for(prompt))
-        video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+        video = video_of(evaluate.frames_of(trained, evaluate.plan_for(prompt)))
         seen[prompt] = judge.family(video) == family
     assert sum(seen.values()) >= 5, seen
 
 
 def test_a_clip_begins_with_the_picture_it_was_given(trained: DitEngine) -> None:
-    picture = (draw([clip(904, "lake")], seconds(1, 6), 144, 256)[0][0, 0].permute(1, 2, 0) * 255).round().byte().numpy()
-    first = evaluate.frames_of(trained, evaluate.plan_for("a mountain lake", steps=1), picture)[0]
-    error = np.square(first / 255.0 - picture / 255.0).mean()
-    assert -10 * np.log10(error) > 25
+    given = draw([clip(904, "lake")], seconds(1, 6), 144, 256)[0][0]
+    made = video_of(evaluate.frames_of(trained, evaluate.plan_for("a mountain lake", steps=1), bytes_of(given)[0]))
+    assert decibels(made[:1], given) > 25
