@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from cli.training_bar import Paused, reporting
@@ -70,6 +71,7 @@ def _declare_networks(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--minutes", type=_positive, required=True, help="of all runs together; a larger number goes on")
     stage.add_argument("--state", type=Path, default=STATE, metavar="DIR", help="what a later run goes on with")
     stage.add_argument("--begin", type=Path, metavar="DIR", help="weights to begin with, instead of from nothing")
+    stage.add_argument("--size", choices=("small", "medium"), default="small", help="4.7M for two cores, 19M for a GPU")
     _declare_machine(stage)
 
 
@@ -144,7 +146,7 @@ def _networks(options: argparse.Namespace) -> int:
     options.state.mkdir(parents=True, exist_ok=True)
     learn, name = {
         "codec": (train.train_autoencoder, "codec.pt"),
-        "model": (train.train_denoiser, "transformer.pt"),
+        "model": (partial(train.train_denoiser, size=options.size), "transformer.pt"),
     }[options.stage]
     spent, since = travel.minutes_in(options.state / name), time.monotonic()
     with reporting(options.slice) as report:

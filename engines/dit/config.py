@@ -60,3 +60,9 @@ class Config:
             TextConfig(**stored["text"]),
             TransformerConfig(**stored["transformer"]),
         )
+
+
+SIZES = {
+    "small": Config(),  # 4.7M: what two processor cores can train
+    "medium": Config(text=TextConfig(width=256, depth=3, heads=4), transformer=TransformerConfig(320, 10, 5)),  # 19M
+}

@@ -87,7 +87,7 @@ class Guided:
     def __call__(self, state_1LZhw: Tensor, time: float) -> Tensor:
         """Guess the clean latents; known ones are returned as they are."""
         count = len(self.text[0])
-        times_B = torch.full((count,), time)
+        times_B = torch.full((count,), time, device=state_1LZhw.device)
         guesses = self.model(state_1LZhw.repeat(count, 1, 1, 1, 1), self.window.repeat(count), times_B, self.text)
         guess = guesses[:1] if count == 1 else guesses[1:] + self.guidance * (guesses[:1] - guesses[1:])
         return torch.where(self.window.mask_BLhw.unsqueeze(2) > 0, self.window.known_BLZhw, guess)

@@ -202,7 +202,7 @@ def times_of_tokens(marks_BLSF: Tensor, time_B: Tensor) -> Tensor:
 def wave(time: Tensor) -> Tensor:
     """Times in [0, 1] -> 64 features; logarithms spread the early times, where most is decided."""
     logit = torch.log((time + 1e-3) / (1 - time + 1e-3)) / 7
-    angles = torch.stack([time, logit], -1)[..., None] * 2.0 ** torch.linspace(-1, 5, 16)
+    angles = torch.stack([time, logit], -1)[..., None] * 2.0 ** torch.linspace(-1, 5, 16, device=time.device)
     return torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
 
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +85,9 @@ class Run:
         rate: float,
         decay: float,
         *,
-        words: Sequence[str] = (),
+        networks: Mapping[str, Any] | None = None,
     ) -> None:
-        self.words = list(words)  # of the vocabulary: rows of the table mean nothing without them
+        self.networks = dict(networks or {})  # what the weights belong to: plain values, kept beside them
         self.model, self.path, self.rate, self.decay = model, path, rate, decay
         self.optimisers = optimisers(model, rate)
         self.average, self.step, spent = Average(model), 0, 0.0
@@ -131,6 +132,6 @@ class Run:
         self.saved, partial = time.monotonic(), self.path.with_suffix(".partial")
         stored = [optimiser.state_dict() for optimiser in self.optimisers]
         state = {"model": self.model.state_dict(), "optimisers": stored, "average": self.average.values}
-        state |= {"words": self.words}
+        state |= self.networks
         torch.save({**state, "step": self.step, "spent": self.clock.elapsed()}, partial)
         partial.replace(self.path)

@@ -20,6 +20,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from PIL import Image
@@ -30,7 +31,7 @@ from engines.dit import flow, lessons, parallel, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.codec import Codec
 from engines.dit.conditioning import Window, controls
-from engines.dit.config import Config
+from engines.dit.config import SIZES, Config
 from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
 from engines.dit.run import Run
@@ -94,6 +95,7 @@ def train_denoiser(
     begin: Path | None = None,
     tell: Progress = say,
     *,
+    size: str = "small",
     device: str = "cpu",
     compiling: bool = False,
 ) -> None:
@@ -102,10 +104,11 @@ def train_denoiser(
     Compiling takes minutes and makes steps an eighth faster on a processor: it pays for long runs.
     """
     torch.manual_seed(0)
-    networks = untrained(folder, begin)
+    networks = untrained(folder, begin, SIZES[size])
     model, codec = networks.transformer.train().to(device), networks.codec.to(device)
     rate = 2e-3 if begin is None else 1.4e-3
-    run = Run(model, folder / "transformer.pt", minutes, rate, decay=0.998, words=networks.vocabulary.words)
+    told = {"words": list(networks.vocabulary.words), "config": networks.config.to_json()}
+    run = Run(model, folder / "transformer.pt", minutes, rate, decay=0.998, networks=told)
     if compiling:
         compiled(model)
     pools: dict[Lesson, Pool] = defaultdict(lambda: Pool([]))
@@ -136,15 +139,25 @@ def own(step: int) -> int:
     return step * 1009 + parallel.rank()
 
 
-def untrained(folder: Path, begin: Path | None) -> Checkpoint:
-    """The networks as training begins: the codec of the first stage, and whatever `begin` knows already."""
-    config, path = Config(), folder / "transformer.pt"
-    known = torch.load(path, weights_only=True)["words"] if path.exists() else None
-    networks = checkpoints.fresh(config, known or train_transformer.words_of_grammar(config.text))
-    networks.codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True)["average"])
+def untrained(folder: Path, begin: Path | None, config: Config) -> Checkpoint:
+    """The networks as training begins: the codec of the first stage, and whatever `begin` knows already.
+
+    A run that goes on keeps the sizes and the vocabulary that it began with.
+    """
+    path = folder / "transformer.pt"
+    if path.exists():
+        networks = described(torch.load(path, weights_only=True, map_location="cpu"))
+    else:
+        networks = checkpoints.fresh(config, train_transformer.words_of_grammar(config.text))
+    networks.codec.load_state_dict(torch.load(folder / "codec.pt", weights_only=True, map_location="cpu")["average"])
     if begin is not None:
         checkpoints.adopt(networks, checkpoints.load(begin))
     return networks
+
+
+def described(state: dict[str, Any]) -> Checkpoint:
+    """Untrained networks of the sizes and the vocabulary that a state of the second stage was made with."""
+    return checkpoints.fresh(Config.from_json(state["config"]), state["words"])
 
 
 def compiled(model: Transformer) -> None:
@@ -182,10 +195,10 @@ def draw_grid(run: Run, networks: Checkpoint, path: Path) -> None:
 
 def export(folder: Path, out: Path) -> None:
     """Write the averaged weights of both stages as a checkpoint."""
-    config = Config()
-    codec = torch.load(folder / "codec.pt", weights_only=True)
-    transformer = torch.load(folder / "transformer.pt", weights_only=True)
-    empty = checkpoints.fresh(config, transformer["words"])
+    codec, transformer = (
+        torch.load(folder / name, weights_only=True, map_location="cpu") for name in ("codec.pt", "transformer.pt")
+    )
+    empty = described(transformer)
     empty.codec.load_state_dict(codec["average"])
     empty.transformer.load_state_dict(transformer["average"])
     card = {
@@ -212,13 +225,14 @@ def main() -> None:
     parser.add_argument("--begin", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--size", choices=SIZES, default="small")
     asked = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked.state.mkdir(parents=True, exist_ok=True)
     if asked.stage == "export":
         export(asked.state, asked.out)
         return
-    stage = {"autoencoder": train_autoencoder, "transformer": train_denoiser}[asked.stage]
+    stage = {"autoencoder": train_autoencoder, "transformer": partial(train_denoiser, size=asked.size)}[asked.stage]
     parallel.together(asked.processes, partial(stage, asked.minutes, asked.state, asked.begin, device=asked.device))
 
 

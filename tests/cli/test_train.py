@@ -21,7 +21,7 @@ from domain.video import Size
 from engines.dit import checkpoint as checkpoints
 from engines.dit import lessons, lora, train, train_transformer
 from engines.dit.checkpoint import Checkpoint
-from engines.dit.config import CodecConfig
+from engines.dit.config import SIZES, CodecConfig
 from engines.dit.model import Transformer
 from tests.engines.dit.conftest import SMALL, WORDS
 from tests.engines.dit.footage import write_folder
@@ -50,7 +50,7 @@ def test_less_than_a_minute_lowers_the_loss(
 ) -> None:
     """A small transformer on small clips, from nothing to weights that an engine loads."""
     small = replace(SMALL, codec=CodecConfig())
-    monkeypatch.setattr(train, "Config", lambda: small)
+    monkeypatch.setitem(SIZES, "small", small)
     monkeypatch.setattr(lessons, "PLAN", ((1.01, {((48, 80), 3): 1.0}),))
     monkeypatch.setattr(lessons, "SHAPES", {(48, 80): {(48, 80): 1.0}})
     monkeypatch.setattr(lessons, "KINDS", {"start": 1.0})
