@@ -39,17 +39,24 @@ def held_by(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def claim_for_any_tenant(
-    connection: Connection, stage: Stage, queue: str, worker: str, lease_seconds: float
+    connection: Connection, stage: Stage, queue: str, worker: str, lease_seconds: float, *, beside: bool = False
 ) -> Lease | None:
     """Take the best video of the tenant whose turn it is; None when nobody may run.
 
     The lock comes first and alone: the choice, as a statement of its own, then sees what the last claim committed.
-    Clocks move by claims only, so it is here that tenants with nothing to do are put to sleep.
+    Clocks move by claims only, so it is here that tenants with nothing to do are put to sleep. `beside`: the worker has
+    another video. One that has met a crash is then not taken, nor anything behind it, or it would never be its turn.
     """
     connection.execute(_LOCK, {"queue": queue})
     row = connection.execute(
         _CLAIM[stage],
-        {"queue": queue, "worker": worker, "lease": timedelta(seconds=lease_seconds), "light": LIGHT_CAP},
+        {
+            "queue": queue,
+            "worker": worker,
+            "lease": timedelta(seconds=lease_seconds),
+            "light": LIGHT_CAP,
+            "beside": beside,
+        },
     ).one_or_none()
     if row is None:
         return None
@@ -158,7 +165,7 @@ WHERE id = (
   WHERE v.queue = :queue AND v.state = '{waiting}' AND v.run_at <= clock_timestamp()
     AND v.tenant_id = (SELECT tenant_id FROM chosen)
   ORDER BY v.priority DESC, v.id LIMIT 1
-) AND state = '{waiting}'
+) AND state = '{waiting}' AND (crashes = 0 OR NOT CAST(:beside AS boolean))
 RETURNING id, tenant_id, fence, event_seq, estimate_ms, claimed_at, crashes, (SELECT weight FROM chosen) AS weight
 """
 

@@ -40,6 +40,7 @@ class Pulse:
         self._process = process
         self._lease = lease
         self._lost = threading.Event()
+        self._lost_at: float | None = None
         self._over = threading.Event()
         self._moved_at = self._next_beat = time.monotonic()
         self._first: tuple[float, float] | None = None  # when the first step came, and at what percentage
@@ -69,6 +70,10 @@ class Pulse:
     def lost(self) -> bool:
         """Whether the video belongs to somebody else now."""
         return self._lost.is_set()
+
+    def lost_for(self) -> float:
+        """Seconds since this found that the video belongs to somebody else; 0 while it is ours."""
+        return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
 
     def on_step(self, step: Step) -> None:
         """What an engine calls. Raises Interrupted when the work must stop."""
@@ -155,9 +160,13 @@ class Pulse:
                 connection, self._lease, self._process.settings.lease_seconds, int(self._percent), self._step
             )
         if not kept:
-            self._lost.set()
+            self._lose()
 
     def _look(self) -> None:
         with self._process.database.transaction(self._lease.tenant_id) as connection:
             if not leases.holds(connection, self._lease):
-                self._lost.set()
+                self._lose()
+
+    def _lose(self) -> None:
+        self._lost_at = time.monotonic()
+        self._lost.set()

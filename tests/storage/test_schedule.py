@@ -203,7 +203,7 @@ def claim_p95(world: World, count: int) -> float:
 
 def explain(connection: sa.Connection) -> str:
     statement = schedule._CLAIM[Stage.RENDER]
-    values = {"queue": QUEUES[Stage.RENDER], "worker": "w", "lease": "30 seconds", "light": 1}
+    values = {"queue": QUEUES[Stage.RENDER], "worker": "w", "lease": "30 seconds", "light": 1, "beside": True}
     return "\n".join(connection.scalars(sa.text(f"EXPLAIN {statement.text}"), values))
 
 

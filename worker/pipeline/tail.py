@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Parts = Generator[None, None, T]  # work that yields when what is left of it may go on beside other work
 
+STRAY_SECONDS = 3.0  # more than a tail takes that stops because its video was lost
+
 
 def through(parts: Parts[T]) -> T:
     """Do all of it here and now."""
@@ -25,11 +27,16 @@ def through(parts: Parts[T]) -> T:
             return over.value
 
 
+def _never() -> float:
+    return 0.0
+
+
 class Tail:
     """What is left of one video, in a thread of its own. Leaving the block waits for it."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
+        self._lost_for: Callable[[], float] = _never
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +45,16 @@ class Tail:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.wait()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def astray(self) -> bool:
+        """Whether it goes on although its video was lost a while ago: perhaps it hangs."""
+        return self.busy and self._lost_for() > STRAY_SECONDS
 
     def wait(self, seconds: float | None = None) -> bool:
         """Give it so long to end; None: as long as it takes. False: there was none."""
@@ -48,10 +65,14 @@ class Tail:
             self._thread = None
         return True
 
-    def follow(self, parts: Parts[object]) -> None:
-        """Work here until the parts yield, then let the thread do the rest; here too while it has another's to do."""
+    def follow(self, parts: Parts[object], lost_for: Callable[[], float] = _never) -> None:
+        """Work here until the parts yield, then let the thread do the rest; here too while it has another's to do.
+
+        `lost_for`: seconds since the video was lost, 0 while it is not.
+        """
         for _ in parts:
             if self._take(partial(_finish, parts)):
+                self._lost_for = lost_for
                 return
 
     def _take(self, rest: Callable[[], None]) -> bool:

@@ -46,7 +46,7 @@ def work_off(process: Process, presence: Presence, queue: str) -> None:
             _rest(process, turns, over_at)
             if process.draining.is_set():
                 break
-            lease = claim_in_turn(process, turns)
+            lease = _next(process, turns, tail)
             if lease is not None:
                 _work_on(process, presence, lease, tail)
             elif not tail.wait(LOOK_SECONDS):
@@ -54,13 +54,24 @@ def work_off(process: Process, presence: Presence, queue: str) -> None:
         _pass_on(process, turns)
 
 
-def _work_on(process: Process, presence: Presence, lease: Lease, tail: Tail) -> None:
-    def present() -> Parts[object]:
-        with presence.busy(lease.video_id):
-            yield from _stage(process, lease, tail)
+def _next(process: Process, turns: list[str], tail: Tail) -> Lease | None:
+    """What to do now, if anything.
 
+    Nothing while a tail goes on with a video that it lost: if it hangs, only its warden can end it, and a warden takes
+    a child that holds a video for one at work.
+    """
+    return None if tail.astray else claim_in_turn(process, turns, beside=tail.busy)
+
+
+def _work_on(process: Process, presence: Presence, lease: Lease, tail: Tail) -> None:
     with bound(video=lease.video_id.hex, tenant=lease.tenant_id.hex, stage=lease.stage):
-        tail.follow(present())
+        pulse = Pulse(process, lease)
+
+        def present() -> Parts[object]:
+            with presence.busy(lease.video_id):
+                yield from _stage(process, lease, pulse)
+
+        tail.follow(present(), pulse.lost_for)
 
 
 def _rest(process: Process, turns: list[str], over_at: float) -> None:
@@ -79,10 +90,13 @@ def _pass_on(process: Process, queues: list[str]) -> None:
         process.ringer.want(queue)
 
 
-def claim_in_turn(process: Process, turns: list[str]) -> Lease | None:
-    """The first claim that one of the queues gives; that queue then moves to the end of `turns`."""
+def claim_in_turn(process: Process, turns: list[str], *, beside: bool = False) -> Lease | None:
+    """The first claim that one of the queues gives; that queue then moves to the end of `turns`.
+
+    `beside`: another video is at work here, so none that has met a crash.
+    """
     for place, queue in enumerate(turns):
-        lease = _claim(process, stage_of(queue), queue)
+        lease = _claim(process, queue, beside=beside)
         if lease is not None:
             turns.append(turns.pop(place))
             return lease
@@ -96,22 +110,22 @@ def stage_of(queue: str) -> Stage:
 
 def run(process: Process, lease: Lease) -> State | None:
     """One stage of one video, from its claim to its next state. None: it was lost on the way."""
-    return through(_stage(process, lease, Tail()))
+    return through(_stage(process, lease, Pulse(process, lease)))
 
 
-def _stage(process: Process, lease: Lease, tail: Tail) -> Parts[State | None]:
-    with Pulse(process, lease) as pulse:
-        outcome = yield from _attempt(process, lease, pulse, tail)
+def _stage(process: Process, lease: Lease, pulse: Pulse) -> Parts[State | None]:
+    with pulse:
+        outcome = yield from _attempt(process, lease, pulse)
         after = _settle(process, lease, outcome)
     log.info("stage over", extra={"outcome": type(outcome).__name__, "state": after, "fence": lease.fence})
     _ring(process, lease, after)
     return after
 
 
-def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
+def _claim(process: Process, queue: str, *, beside: bool) -> Lease | None:
     with process.database.transaction_for_any_tenant() as connection:
         lease = schedule.claim_for_any_tenant(
-            connection, stage, queue, process.worker.id, process.settings.lease_seconds
+            connection, stage_of(queue), queue, process.worker.id, process.settings.lease_seconds, beside=beside
         )
         more = lease is not None and schedule.waiting_for_any_tenant(connection, queue, 1) > 0
     if more:
@@ -119,10 +133,9 @@ def _claim(process: Process, stage: Stage, queue: str) -> Lease | None:
     return lease
 
 
-def _attempt(process: Process, lease: Lease, pulse: Pulse, tail: Tail) -> Parts[Outcome]:
+def _attempt(process: Process, lease: Lease, pulse: Pulse) -> Parts[Outcome]:
     try:
         if lease.crashes:  # if it kills its worker, no other video shall pay for that, nor it for another's
-            _wait_out(tail, pulse)
             return through(_work(process, lease, pulse))
         return (yield from _work(process, lease, pulse))
     except Interrupted:
@@ -148,12 +161,6 @@ def _reason(error: BaseException) -> str:
             return "disk_full"
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def _wait_out(tail: Tail, pulse: Pulse) -> None:
-    """Until no other video is at work here. Raises Interrupted."""
-    while tail.wait(REST_SECONDS):
-        pulse.check()
 
 
 def _work(process: Process, lease: Lease, pulse: Pulse) -> Parts[Outcome]:
