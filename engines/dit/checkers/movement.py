@@ -20,6 +20,7 @@ from engines.dit.checkers.frames import grey, shrunk, slopes
 SMALL, LARGE = 12, 24  # short sides at which the way of the camera is fitted: rain, waves and hatching are gone there
 SHORT = 60
 PAN, ZOOM = 0.045, 0.045  # with less than this in a clip, the camera stands
+FALLING, SLANT = 0.2, 0.22  # a picture that moves down so far is rain or snow, and rain goes left by this part of it
 MARGIN = 0.13  # at the top and at the bottom: the bars of a film stand still
 CUT, SUDDEN = 0.035, 3.5  # a change of shot: of the whole range, and of the changes around it
 
@@ -36,8 +37,8 @@ class Sway:
 def camera(video_TCHW: Tensor) -> str | None:
     """Pan left, pan right, zoom in or zoom out; None if the camera stands."""
     way = sway(video_TCHW)
-    falls = abs(way.down) > max(0.2, abs(way.across))  # rain on a slant
-    pan, zoom = 0.0 if falls else -way.across / PAN, way.nearer / ZOOM
+    slant = SLANT * way.down if abs(way.down) > FALLING else 0.0
+    pan, zoom = -(way.across + slant) / PAN, way.nearer / ZOOM
     if max(abs(pan), abs(zoom)) < 1:
         return None
     if abs(pan) > abs(zoom):
