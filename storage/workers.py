@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.lifecycle import Stage, State
+from storage.lifecycle import GPU_MS
 from storage.tables import LEASED, NOW, attempts, queue_snapshots, videos, workers
 
 BACKLOG_BOUND = 10_000  # a snapshot counts no further
@@ -91,7 +92,8 @@ def overstaying_for_any_tenant(
     and what was said longer than `watched_seconds` ago may be from an earlier process of the same name.
     """
     lost, held = videos.alias("lost"), videos.alias("held")
-    loads = sa.and_(attempts.c.stage == Stage.RENDER, lost.c.stage_progress.is_(None))
+    drawn = sa.func.coalesce(attempts.c.timings.has_key(GPU_MS), sa.false())  # later attempts begin without progress
+    loads = sa.and_(attempts.c.stage == Stage.RENDER, lost.c.stage_progress.is_(None), sa.not_(drawn))
     allowed = sa.case((loads, timedelta(seconds=loading_seconds)), else_=timedelta(seconds=seconds))
     at_work = sa.exists().where(held.c.worker == workers.c.id, sa.text(f"held.{LEASED}"))
     theirs = sa.and_(attempts.c.video_id == workers.c.video_id, attempts.c.worker == workers.c.id)
@@ -165,7 +167,8 @@ def read_snapshot_for_any_tenant(connection: Connection, queue: str) -> Snapshot
 
 
 def _mean_render_ms(connection: Connection) -> int:
-    took = sa.func.extract("epoch", attempts.c.ended_at - attempts.c.started_at) * 1000
+    until_its_end = sa.func.extract("epoch", attempts.c.ended_at - attempts.c.started_at) * 1000
+    took = sa.func.coalesce(attempts.c.timings[GPU_MS].as_integer(), until_its_end)  # its tail holds up nobody
     recent = (
         sa.select(took.label("ms"))
         .where(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,7 +50,8 @@ class Pulse:
         self._seen: dict[str, tuple[int, int]] = {}  # the last step of each phase
         self._leaving_since: float | None = None
         self._drawn = False
-        self._thread = threading.Thread(target=self._run, name=f"pulse {lease.video_id}", daemon=True)
+        told = copy_context().run  # its lines in the log name the video too
+        self._thread = threading.Thread(target=told, args=(self._run,), name=f"pulse {lease.video_id}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -17,7 +17,7 @@ from engines.footage import FootageError
 from engines.images import ImageError
 from engines.protocol import Conditions, Engine, Telling, Unrenderable
 from storage import outputs
-from storage.lifecycle import note_gpu_time
+from storage.lifecycle import GPU_MS, note_gpu_time
 from storage.outages import OUTAGES
 from storage.outputs import Kind
 from storage.schedule import Lease
@@ -46,10 +46,11 @@ def render(process: Process, lease: Lease, video: Video, pulse: Pulse) -> Parts[
             conditions = replace(conditions, ticket=f"{video.id.hex}-{lease.fence}")
             encoding = _draw(engine, video.plan, conditions, pulse, folder)
             clock.lap("draw")
-            facts = _facts(engine)  # now: the engine's next render has others
+            facts = {**_facts(engine), GPU_MS: sum(clock.laps.values())}  # now: the engine's next render has others
             pulse.drawn()
+            del engine, conditions  # the next video's model may need their room
             yield
-            _free_gpu(process, lease, sum(clock.laps.values()))
+            _free_gpu(process, lease, facts[GPU_MS])
             drafts = encoding.finish()
         except (NotFound, ImageError, FootageError):
             return Failed("input_unreadable")
@@ -76,7 +77,7 @@ def _draw(engine: Engine, plan: Plan, conditions: Conditions, pulse: Pulse, fold
 
 
 def _free_gpu(process: Process, lease: Lease, gpu_ms: int) -> None:
-    """From here on the attempt costs its tenant nothing. Where that cannot be written, it costs until its end."""
+    """From here on the attempt costs its tenant nothing. Where that cannot be written, only its success will say so."""
     with suppress(*OUTAGES), process.database.transaction(lease.tenant_id) as connection:
         note_gpu_time(connection, lease, gpu_ms)
 

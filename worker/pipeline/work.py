@@ -60,7 +60,13 @@ def _next(process: Process, turns: list[str], tail: Tail) -> Lease | None:
     Nothing while a tail goes on with a video that it lost: if it hangs, only its warden can end it, and a warden takes
     a child that holds a video for one at work.
     """
-    return None if tail.astray else claim_in_turn(process, turns, beside=tail.busy)
+    try:
+        return None if tail.astray else claim_in_turn(process, turns, beside=tail.busy)
+    except OUTAGES as error:
+        if not tail.busy:
+            raise
+        log.warning("nothing can be claimed; the tail goes on", extra={"error": type(error).__name__})
+        return None
 
 
 def _work_on(process: Process, presence: Presence, lease: Lease, tail: Tail) -> None:
@@ -96,7 +102,7 @@ def claim_in_turn(process: Process, turns: list[str], *, beside: bool = False) -
     `beside`: another video is at work here, so none that has met a crash.
     """
     for place, queue in enumerate(turns):
-        lease = _claim(process, queue, beside=beside)
+        lease = _claim(process, stage_of(queue), queue, beside=beside)
         if lease is not None:
             turns.append(turns.pop(place))
             return lease
@@ -122,10 +128,10 @@ def _stage(process: Process, lease: Lease, pulse: Pulse) -> Parts[State | None]:
     return after
 
 
-def _claim(process: Process, queue: str, *, beside: bool) -> Lease | None:
+def _claim(process: Process, stage: Stage, queue: str, *, beside: bool = False) -> Lease | None:
     with process.database.transaction_for_any_tenant() as connection:
         lease = schedule.claim_for_any_tenant(
-            connection, stage_of(queue), queue, process.worker.id, process.settings.lease_seconds, beside=beside
+            connection, stage, queue, process.worker.id, process.settings.lease_seconds, beside=beside
         )
         more = lease is not None and schedule.waiting_for_any_tenant(connection, queue, 1) > 0
     if more:
