@@ -104,7 +104,7 @@ def imagine(rng: Random, family: str | None) -> Clip:
     drawn = rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
     family = family or drawn
     scene = FAMILIES[family].sample(rng)
-    what = director.direct(rng)
+    what = director.direct(rng, may_move=family != "shapes")  # nobody sees a camera pan along a plain wall
     sentence, facts = director.tell(rng, scene.sentence, scene.facts, what)
     pairs = scene.pairs + ((("style", what.style, family),) if what.style else ())
     pairs += (("camera", what.move, family),) if what.move else ()

@@ -66,14 +66,14 @@ class Direction:
     pace: float = 1.0
 
 
-def direct(rng: Random) -> Direction:
-    """Nothing at all for a good part of the clips, else at least one of style, move and tempo."""
+def direct(rng: Random, *, may_move: bool = True) -> Direction:
+    """Nothing at all for a good part of the clips, else at least one of style, move (if it may) and tempo."""
     plain = rng.random() < PLAIN
     style = move = ""
     pace = 1.0
     while not plain and not style and not move and pace == 1.0:
         style = rng.choice(STYLES) if rng.random() < EACH else ""
-        move = rng.choice(MOVES) if rng.random() < EACH else ""
+        move = rng.choice(MOVES) if may_move and rng.random() < EACH else ""
         pace = FASTEST ** rng.uniform(*rng.choice(((-1.0, -0.35), (0.35, 1.0)))) if rng.random() < EACH else 1.0
     return Direction(style, move, camera_for(rng, move), pace)
 
