@@ -219,9 +219,10 @@ def test_a_video_that_a_worker_died_over_shares_no_worker(world: World, settings
         process.engines._warm["testcard"] = engine, 0
         wire.cut()
         with looking(process, presence):
-            eventually(lambda: world.state(tenant, suspect) is State.RENDERING, 20)
+            eventually(lambda: len(rows(world.database, DRAWN)) == 1, 20)
             time.sleep(1.0)
             assert len(steps_of(engine, "denoise")) == 8, "it waits for the tail of the one before"
+            assert world.state(tenant, suspect) is State.QUEUED, "and holds no lease meanwhile"
             wire.mend()
             eventually(lambda: len(steps_of(engine, "denoise")) > 8, 20)
             wire.cut()
