@@ -138,8 +138,8 @@ class Finish(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(2 * channels + 1, 4 * channels, 3, padding=1)
         self.second = nn.Conv2d(4 * channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        for start in self.second.parameters():
+            nn.init.zeros_(start)
 
     def forward(self, guess_BLZhw: Tensor, seen_BLZhw: Tensor, time_B: Tensor) -> Tensor:
         """A better guess."""

@@ -146,8 +146,13 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device."""
-        parts = (self.clean_BLZhw, self.weight_BL1hw, self.window, self.worn_B, self.rows_BNG)
-        return Batch(*(part.to(device) for part in parts))
+        return Batch(
+            self.clean_BLZhw.to(device),
+            self.weight_BL1hw.to(device),
+            self.window.to(device),
+            self.worn_B.to(device),
+            self.rows_BNG.to(device),
+        )
 
 
 def batch_of(pool: Pool, vocabulary: Vocabulary, lesson: Lesson, rng: Random) -> Batch:
