@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -20,8 +19,8 @@ from runtime.settings import Settings
 from storage import interventions, workers
 from tests.fixtures.videos import QUEUES, World
 from tests.fixtures.workers import dispatching, eventually, rows, worker
+from tests.worker.looking import looking
 from worker.deafness import Ears
-from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
 
@@ -39,16 +38,6 @@ def renderer(settings: Settings) -> Iterator[tuple[Process, Presence]]:
     presence.stop()
     process.ringer.stop()
     process.database.close()
-
-
-@contextmanager
-def looking(process: Process, presence: Presence) -> Iterator[threading.Thread]:
-    """A hint has come."""
-    thread = threading.Thread(target=work_off, args=(process, presence, RENDER))
-    thread.start()
-    yield thread
-    thread.join(20)
-    assert not thread.is_alive()
 
 
 def state_of(world: World) -> str | None:
@@ -79,7 +68,7 @@ def test_a_drained_worker_claims_nothing_until_it_is_resumed(world: World, rende
     tell(world, interventions.drain_for_any_tenant)
     until(world, "draining")
     video_id = world.queued(tenant)
-    with looking(process, presence) as hint:
+    with looking(process, presence, within=20) as hint:
         stays_queued(world, tenant, video_id)
         assert hint.is_alive(), "it stays at this hint, so that others get the next one"
         tell(world, interventions.resume_for_any_tenant)
@@ -106,7 +95,7 @@ def test_a_worker_that_leaves_is_not_resumed(world: World, renderer: tuple[Proce
     until(world, "draining")
     tell(world, interventions.resume_for_any_tenant)
     video_id = world.queued(tenant)
-    with looking(process, presence):
+    with looking(process, presence, within=20):
         stays_queued(world, tenant, video_id)
     assert process.draining.is_set()
     assert state_of(world) == "draining"

@@ -30,8 +30,8 @@ from storage.tables import videos as table
 from tests.fixtures.videos import QUEUES, World
 from tests.fixtures.wire import Wire, wire_to
 from tests.fixtures.workers import dispatching, eventually, rows, worker
+from tests.worker.looking import looking
 from worker.pipeline.tail import Parts, Tail, through
-from worker.pipeline.work import work_off
 from worker.presence import Presence
 from worker.process import Process
 
@@ -81,16 +81,6 @@ def renderer(settings: Settings, wire: Wire, step_seconds: float = 0.02) -> Iter
         presence.stop()
         process.ringer.stop()
         process.database.close()
-
-
-@contextmanager
-def looking(process: Process, presence: Presence) -> Iterator[threading.Thread]:
-    """A hint has come."""
-    thread = threading.Thread(target=work_off, args=(process, presence, RENDER))
-    thread.start()
-    yield thread
-    thread.join(60)
-    assert not thread.is_alive()
 
 
 def in_tail(world: World, video_id: UUID) -> bool:

@@ -30,7 +30,8 @@ from storage.tables import videos as table
 from tests.fixtures.videos import QUEUES, World
 from tests.fixtures.wire import Wire
 from tests.fixtures.workers import dispatching, eventually, rows
-from tests.worker.test_tail import in_tail, looking, outcomes, renderer, wire
+from tests.worker.looking import looking
+from tests.worker.test_tail import in_tail, outcomes, renderer, wire
 from worker.lease import Pulse
 from worker.outcome import Done, Outcome
 from worker.pipeline.render import render

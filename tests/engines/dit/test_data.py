@@ -39,7 +39,7 @@ PROMPTS = (
 )
 
 
-def directed(one: Clip, *, style: str = "", pace: float = 1.0, camera: Camera = Camera()) -> Clip:  # noqa: B008
+def directed(one: Clip, *, style: str = "", pace: float = 1.0, camera: Camera = Camera()) -> Clip:  # noqa: B008 - frozen
     """The same scene, directed otherwise."""
     moves = {"pace": pace, "pan_u": camera.pan_u, "pan_v": camera.pan_v, "zoom": camera.zoom}
     return replace(one, style=style, pace=pace, camera=camera, values={**one.values, **moves})

@@ -66,7 +66,7 @@ def test_beside_the_layers_and_added_to_them_is_the_same(small: Checkpoint, fold
 
     def loss(model: object) -> float:
         generator = torch.Generator().manual_seed(0)
-        return lora_lessons.loss_of(model, small.vocabulary, lesson, generator).item()  # type: ignore[arg-type]
+        return lora_lessons.loss_of(model, small.vocabulary, lesson, generator).item()
 
     with train_lora.beside(small.transformer, tuning.pairs, tuning.recipe.alpha / tuning.recipe.rank):
         hooked = loss(small.transformer)
