@@ -18,9 +18,9 @@ TOKEN = 16 * 16  # pixels
 
 Odds = dict[tuple[Size, int], float]
 PLAN: tuple[tuple[float, Odds], ...] = (  # until this share of the time: odds of sizes and lengths
-    (0.35, {(LARGE, 1): 0.12, (SMALL, WINDOW): 0.76, (LARGE, WINDOW): 0.12}),
-    (0.60, {(LARGE, 1): 0.10, (SMALL, WINDOW): 0.45, (LARGE, WINDOW): 0.45}),
-    (1.01, {(LARGE, 1): 0.08, (SMALL, WINDOW): 0.20, (LARGE, WINDOW): 0.72}),
+    (0.15, {(LARGE, 1): 0.20, (SMALL, WINDOW): 0.65, (LARGE, WINDOW): 0.15}),
+    (0.50, {(LARGE, 1): 0.22, (SMALL, WINDOW): 0.38, (LARGE, WINDOW): 0.40}),
+    (1.01, {(LARGE, 1): 0.14, (SMALL, WINDOW): 0.16, (LARGE, WINDOW): 0.70}),
 )
 KINDS: dict[Kind, float] = {"start": 0.62, "later": 0.16, "keyed": 0.15, "anchors": 0.07}
 SHAPES: dict[Size, dict[Size, float]] = {  # what a clip from its start may look like instead
@@ -31,7 +31,7 @@ SHAPES: dict[Size, dict[Size, float]] = {  # what a clip from its start may look
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one step is about. `window` counts latent frames, those of pictures behind the window included."""
+    """What one step is about. `window` counts latent frames, those of references behind it included, keyframes not."""
 
     size: Size
     window: int = WINDOW

@@ -94,7 +94,7 @@ def _later(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> 
 
 def _keyed(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
     """A clip from its beginning, and behind it a picture of a moment in it, mostly of its end."""
-    length = lesson.window - 1
+    length = lesson.window
     times_T = seconds(2 + PACE * (length - 1), lesson.fps)
     frame = len(times_T) - 1 if rng.random() < 0.6 else rng.randrange(1, len(times_T))
     latents, weights = encoded(clips, codec, times_T[:-1], lesson)

@@ -42,7 +42,7 @@ FAMILIES: dict[str, ModuleType] = {
     "forest": forest,
 }
 WEIGHTS = {
-    "shapes": 11,
+    "shapes": 16,
     "sea": 3,
     "lake": 4,
     "city": 3,

@@ -65,7 +65,7 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert torch.equal(first.average.values["encoder.direct.weight"], second.average.values["encoder.direct.weight"])
 
 
-@pytest.mark.parametrize(("kind", "latents"), [("start", 7), ("later", 7), ("keyed", 7), ("anchors", 7)])
+@pytest.mark.parametrize(("kind", "latents"), [("start", 7), ("later", 7), ("keyed", 8), ("anchors", 7)])
 def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, kind: Kind, latents: int) -> None:
     pool, lesson = Pool([]), Lesson((64, 112), kind=kind, fps=0.25 if kind == "anchors" else 6.0)
     train_transformer.fill(pool, networks.codec, lesson, 4, Random(0))
@@ -87,7 +87,7 @@ def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, kind:
             assert set(whole.sum(1).tolist()) == {2.0, 3.0}
             assert whole[:, -1].all(), "the reference is always known"
         case "keyed":
-            assert window.still_BL[0].tolist() == [1, 0, 0, 0, 0, 0, 1]
+            assert window.still_BL[0].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
             assert whole[:, -1].all()
             assert set(whole.sum(1).tolist()) == {1.0, 2.0}
         case "anchors":
