@@ -21,7 +21,8 @@ from engines.dit import flow
 from engines.dit.codec import Codec
 from engines.dit.conditioning import PACE, Window, controls, moment
 from engines.dit.config import TextConfig
-from engines.dit.data import HELD_OUT, Clip, clip, draw, seconds
+from engines.dit.data import HELD_OUT, Clip, clip, draw, seconds, textures
+from engines.dit.data.canvas import Canvas
 from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
 from engines.dit.text import Vocabulary
@@ -29,7 +30,9 @@ from engines.dit.text import Vocabulary
 POOL = 2000  # clips of one kind
 OBJECT = 4.0  # extra weight of the object that matters
 HUSH = 0.4  # share of the clips whose motion intensity is not told, and of styles that are not told
+PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
+PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
 FARTHEST = 16  # latent frames between a window and the reference picture before it
 
 
@@ -64,7 +67,11 @@ class Pool:
 @torch.no_grad()
 def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> None:
     """Render and encode `count` new clips."""
-    clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
+    if lesson.kind == "start" and lesson.window > 1 and rng.random() < PHOTOGRAPHS:
+        words, seed = ("a photograph", "a photo", "a picture", ""), float(rng.randrange(2**31))
+        clips = [Clip(PHOTOGRAPH, {"seed": seed}, rng.choice(words)) for _ in range(count)]
+    else:
+        clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
     parts = {"start": _start, "later": _later, "keyed": _keyed, "anchors": _anchors}[lesson.kind]
     latents, weights, at_L, still_L, known_L = parts(clips, codec, lesson, rng)
     for index, one in enumerate(clips):
@@ -116,11 +123,21 @@ def _anchors(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -
 
 def encoded(clips: Sequence[Clip], codec: Codec, times_T: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:
     """Clips at 1 + 4k moments as latents_BLZhw, and the weight of each latent position in the loss, [B,L,h,w]."""
-    video_BTCHW, mask_BTHW = draw(clips, times_T, *lesson.size, device=codec.mean.device)
+    video_BTCHW, mask_BTHW = filmed(clips, times_T, lesson, codec.mean.device)
     with torch.autocast(video_BTCHW.device.type, torch.bfloat16):
         latents_BLZhw = codec.encode(video_BTCHW)
     groups = torch.cat([mask_BTHW[:, :1].expand(-1, PACE - 1, -1, -1), mask_BTHW], 1)
     return latents_BLZhw, 1 + OBJECT * functional.avg_pool3d(groups, (PACE, 8, 8)).sqrt()
+
+
+def filmed(clips: Sequence[Clip], times_T: Tensor, lesson: Lesson, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Clips of one kind, and what matters in them: the world's, or pictures of anything that a camera drifts over."""
+    if clips[0].family != PHOTOGRAPH:
+        return draw(clips, times_T, *lesson.size, device=device)
+    generator = torch.Generator(device).manual_seed(int(clips[0].values["seed"]))  # pyright: ignore[reportArgumentType] - a number
+    board = Canvas.at(times_T, *lesson.size, device)
+    video_BTCHW = textures.render(board, len(clips), generator).clamp(0, 1)
+    return video_BTCHW, torch.zeros_like(video_BTCHW[:, :, 0])
 
 
 def slip(words: Sequence[str], rng: Random) -> list[str]:
@@ -189,6 +206,9 @@ def _given(each: Example, lesson: Lesson, rng: Random, size: Sequence[int]) -> T
     """mask_Lhw: what the model is given of an example."""
     mask = each.known_L[:, None, None].expand(-1, *size).clone()
     length, chance = len(mask), rng.random()
+    if each.clip.family == PHOTOGRAPH:  # nothing tells what it shows but a picture of it
+        mask[: 1 if chance < 0.8 else max(1, length // 3)] = 1
+        return mask
     match lesson.kind:
         case "start" if chance < 0.08:
             return _region(mask, rng)

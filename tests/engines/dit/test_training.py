@@ -130,6 +130,17 @@ def test_what_a_clip_is_told_besides_its_caption_is_sometimes_left_out(networks:
     assert 0.05 < told[:, 3:].sum(1).mean() < 0.6, "style"
 
 
+def test_a_photograph_is_always_shown_before_it_is_gone_on_with(
+    networks: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_transformer, "PHOTOGRAPHS", 1.0)
+    pool, lesson = Pool([]), Lesson((64, 112))
+    train_transformer.fill(pool, networks.codec, lesson, 4, Random(0))
+    assert all("photo" in each.clip.caption or each.clip.caption in ("a picture", "") for each in pool.examples)
+    batches = [train_transformer.batch_of(pool, networks.vocabulary, lesson, Random(seed)) for seed in range(10)]
+    assert all(batch.window.mask_BLhw[:, 0].all() and not batch.window.mask_BLhw.all() for batch in batches)
+
+
 def test_what_a_window_is_given_has_no_part_in_the_loss(networks: Checkpoint) -> None:
     pool, lesson = Pool([]), Lesson((64, 112), kind="later")
     train_transformer.fill(pool, networks.codec, lesson, 3, Random(0))
