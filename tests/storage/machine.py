@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from domain.errors import Conflict, NotFound
 from domain.lifecycle import RUNS, STAGE_OF_RUNNING, TERMINAL, TRANSITIONS, Stage, State
-from domain.retries import MAX_CRASHES, MAX_FAILURES
+from domain.retries import MAX_CRASHES, MAX_FAILURES, crash_delay
 from storage import housekeeping, interventions, leases, outputs
 from storage.lifecycle import Move, move
 from tests.fixtures.videos import AFTER
@@ -235,6 +235,8 @@ class Lives(Ground):
             crashes, waiting = known.crashes + 1, RUNS[STAGE_OF_RUNNING[known.state]].waiting
             assert after is (State.FAILED if crashes >= MAX_CRASHES else waiting)
             self._went(known, after, **({} if after is State.FAILED else {"crashes": crashes}))
+            if after is waiting and crash_delay(crashes):
+                self._put_off(video)
 
     @precondition(lambda self: not all(known.ripe for known in self.known.values()))
     @rule()
