@@ -41,6 +41,7 @@ FIRST = 24  # examples of a pool before it is used more than once
 AT_ONCE = 8  # clips rendered together
 SETTLED = 1000  # steps after which the scale of the latents follows slowly
 GRID = 300  # steps between two looks
+TOLD = 25  # steps between two lines of progress
 GRID_PROMPTS = (
     "a red ball rolls left",
     "a beautiful sunset over a mountain lake, with trees swaying in the wind",
@@ -123,8 +124,8 @@ def train_denoiser(
             norm = run.learn(loss)
             name = f"{lesson.kind}{min(lesson.size)}x{lesson.window}"
             losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
-            if run.step % 25 == 0 and not parallel.rank():
-                pace, drawn = (time.monotonic() - drawn) / 25, time.monotonic()
+            if run.step % TOLD == 0 and not parallel.rank():
+                pace, drawn = (time.monotonic() - drawn) / TOLD, time.monotonic()
                 shown = " ".join(f"{name} {value:.3f}" for name, value in sorted(losses.items()))
                 tell(f"dit {run.step} minute {run.clock.elapsed():.1f} norm {norm:.2f} {pace:.2f} s/step {shown}")
             if run.step % GRID == 0 and run.step > began and not parallel.rank():

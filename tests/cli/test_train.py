@@ -58,11 +58,12 @@ def test_less_than_a_minute_lowers_the_loss(
     monkeypatch.setattr(lessons, "TOKENS", 400)
     monkeypatch.setattr(train, "FIRST", 16)
     monkeypatch.setattr(train, "GRID", 10_000)
+    monkeypatch.setattr(train, "TOLD", 5)
     monkeypatch.setattr(training_bar, "EVERY", 0.0)
     state = ["--state", str(tmp_path)]
     assert main.main(["train", "codec", "--minutes", "0.02", "--begin", str(checkpoints.WEIGHTS), *state]) == 0
     assert main.main(["train", "model", "--minutes", "0.5", *state]) == 0
-    assert re.search(r"^ +[1-9][0-9]%  dit 25 minute 0\.", capsys.readouterr().err, re.MULTILINE)
+    assert re.search(r"^ +[1-9][0-9]%  dit [0-9]+ minute 0\.", capsys.readouterr().err, re.MULTILINE)
 
     assert main.main(["train", "export", *state, "--out", str(tmp_path / "weights")]) == 0
     made = checkpoints.load(tmp_path / "weights")
