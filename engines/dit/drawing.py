@@ -52,7 +52,7 @@ class Drawer:
         """
         tokens = length * self.shape_Zhw[1] * self.shape_Zhw[2] // PATCH**2
         wanted = steps = max(1, round(self._plan.steps * (1 - self.begin)))
-        while len(times := _later(flow.schedule(steps, tokens), self.begin)) <= wanted:
+        while len(times := flow.schedule(steps, tokens, self.begin)) <= wanted:
             steps += 1
         return times
 
@@ -108,11 +108,3 @@ class Drawer:
     def _precision(self) -> torch.autocast:
         """bfloat16 where the processor multiplies it natively, else float32."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self._half)
-
-
-def _later(times: list[float], begin: float) -> list[float]:
-    """The times from `begin` on."""
-    after = [time for time in times if time > begin]
-    if begin > 0 and len(after) > 1 and after[0] - begin < (after[1] - after[0]) / 2:
-        after = after[1:]
-    return [begin, *after]

@@ -50,7 +50,10 @@ def schedule(steps: int, tokens: int = FEW, begin: float = 0.0) -> list[float]:
     shift = SHIFT * max(1.0, tokens / FEW) ** 0.5
     even = [index / steps for index in range(steps + 1)]
     times = [u / (u + shift * (1 - u)) for u in even]
-    return [begin, *(time for time in times if time > begin)]
+    after = [time for time in times if time > begin]
+    if begin > 0 and len(after) > 1 and after[0] - begin < (after[1] - after[0]) / 2:
+        after = after[1:]  # what changes in the first step is carried on in the next: it may not be tiny
+    return [begin, *after]
 
 
 def sample(denoise: Callable[[Tensor, float], Tensor], state_BLZhw: Tensor, times: Sequence[float]) -> Tensor:
