@@ -19,10 +19,10 @@ TOKEN = 16 * 16  # pixels
 Odds = dict[tuple[Size, int], float]
 PLAN: tuple[tuple[float, Odds], ...] = (  # until this share of the time: odds of sizes and lengths
     (0.15, {(LARGE, 1): 0.20, (SMALL, WINDOW): 0.65, (LARGE, WINDOW): 0.15}),
-    (0.50, {(LARGE, 1): 0.22, (SMALL, WINDOW): 0.38, (LARGE, WINDOW): 0.40}),
-    (1.01, {(LARGE, 1): 0.14, (SMALL, WINDOW): 0.16, (LARGE, WINDOW): 0.70}),
+    (0.65, {(LARGE, 1): 0.28, (SMALL, WINDOW): 0.36, (LARGE, WINDOW): 0.36}),
+    (1.01, {(LARGE, 1): 0.20, (SMALL, WINDOW): 0.16, (LARGE, WINDOW): 0.64}),
 )
-KINDS: dict[Kind, float] = {"start": 0.62, "later": 0.16, "keyed": 0.15, "anchors": 0.07}
+KINDS: dict[Kind, float] = {"start": 0.70, "later": 0.12, "keyed": 0.13, "anchors": 0.05}
 SHAPES: dict[Size, dict[Size, float]] = {  # what a clip from its start may look like instead
     LARGE: {LARGE: 0.66, (256, 144): 0.18, (128, 224): 0.08, (224, 128): 0.08},
     SMALL: {SMALL: 0.75, (144, 80): 0.25},

@@ -10,6 +10,7 @@ do not, and on machines with several accelerators there is one process for each.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 
@@ -28,6 +29,8 @@ def together(count: int, work: Callable[[], None]) -> None:
 
 
 def _join(rank: int, count: int, meeting: str, work: Callable[[], None]) -> None:
+    # whoever starts a job in the background has it ignore the signal that tells these processes of their parent's end
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     backend = "nccl" if torch.cuda.device_count() >= count else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(rank)

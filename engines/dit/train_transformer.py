@@ -212,9 +212,9 @@ def _given(each: Example, lesson: Lesson, rng: Random, size: Sequence[int]) -> T
     match lesson.kind:
         case "start" if chance < 0.08:
             return _region(mask, rng)
-        case "start" if length > 1 and chance < 0.33:
+        case "start" if length > 1 and chance < 0.24:
             mask[:1] = 1
-        case "start" if length > 1 and chance < 0.43:
+        case "start" if length > 1 and chance < 0.32:
             mask[: rng.randint(1, max(1, length // 3))] = 1
         case "later":
             mask[: rng.choice((1, 1, 2))] = 1

@@ -80,8 +80,14 @@ def _next(path: Path) -> int:
 
 
 @cache
-def fate(points: tuple[str, ...]) -> Fate:
+def _fate(points: tuple[str, ...]) -> Fate:
     return Fate(points)
+
+
+def fate(points: tuple[str, ...]) -> Fate:
+    """The one fate of this process: two threads that ask for it first must not use up two turns."""
+    with _lock:
+        return _fate(points)
 
 
 def label(module: Any, name: str, what: str) -> None:
