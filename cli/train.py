@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     _declare_networks(stage("codec", "train the autoencoder"))
     _declare_networks(stage("model", "train the transformer on what the autoencoder makes of clips"))
+    _declare_minutes(stage("distil", "teach it to answer once a step instead of twice, and to take longer steps"))
     _declare_export(stage("export", "write what was trained as weights that the engine loads"))
     _declare_evaluate(stage("evaluate", "measure weights with the judges"))
     _declare_sheet(stage("sheet", "draw a contact sheet with weights"))
@@ -67,12 +68,16 @@ def _refusals() -> tuple[type[Exception], ...]:
     return BadClips, Unfit, OtherTraining, Damaged, FileNotFoundError
 
 
-def _declare_networks(stage: argparse.ArgumentParser) -> None:
+def _declare_minutes(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--minutes", type=_positive, required=True, help="of all runs together; a larger number goes on")
     stage.add_argument("--state", type=Path, default=STATE, metavar="DIR", help="what a later run goes on with")
+    _declare_machine(stage)
+
+
+def _declare_networks(stage: argparse.ArgumentParser) -> None:
+    _declare_minutes(stage)
     stage.add_argument("--begin", type=Path, metavar="DIR", help="weights to begin with, instead of from nothing")
     stage.add_argument("--size", choices=("small", "medium"), default="small", help="4.7M for two cores, 19M for a GPU")
-    _declare_machine(stage)
 
 
 def _declare_machine(stage: argparse.ArgumentParser) -> None:
@@ -86,6 +91,7 @@ def _declare_machine(stage: argparse.ArgumentParser) -> None:
 def _declare_export(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--state", type=Path, default=STATE, metavar="DIR")
     stage.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    stage.add_argument("--distilled", action="store_true", help="what `distil` made, not what `model` made")
 
 
 def _declare_evaluate(stage: argparse.ArgumentParser) -> None:
@@ -144,17 +150,20 @@ def _networks(options: argparse.Namespace) -> int:
     from engines.dit import train, travel  # noqa: PLC0415 - brings torch
 
     options.state.mkdir(parents=True, exist_ok=True)
-    learn, name = {
-        "codec": (train.train_autoencoder, "codec.pt"),
-        "model": (partial(train.train_denoiser, size=options.size), "transformer.pt"),
-    }[options.stage]
+    match options.stage:
+        case "codec":
+            learn, name = partial(train.train_autoencoder, begin=options.begin), "codec.pt"
+        case "model":
+            learn, name = partial(train.train_denoiser, begin=options.begin, size=options.size), "transformer.pt"
+        case _:
+            learn, name = train.distil, "distilled.pt"
     spent, since = travel.minutes_in(options.state / name), time.monotonic()
     with reporting(options.slice) as report:
 
         def tell(line: str) -> None:
             report(min(1.0, (spent + (time.monotonic() - since) / 60) / options.minutes), line)
 
-        learn(options.minutes, options.state, options.begin, tell, device=options.device)
+        learn(options.minutes, options.state, tell, device=options.device)
     print(f"{options.state} holds what was learned; `kinema train export` makes weights of it.")
     return 0
 
@@ -162,7 +171,7 @@ def _networks(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from engines.dit import train  # noqa: PLC0415 - brings torch
 
-    train.export(options.state, options.out)
+    train.export(options.state, options.out, "distilled" if options.distilled else "transformer")
     return 0
 
 
@@ -241,6 +250,7 @@ def _unpack(options: argparse.Namespace) -> int:
 STAGES = {
     "codec": _networks,
     "model": _networks,
+    "distil": _networks,
     "export": _export,
     "evaluate": _evaluate,
     "sheet": _sheet,

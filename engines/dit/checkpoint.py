@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,8 @@ def grown(state: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
     """
     wanted, state = model.state_dict(), dict(state)
     state.setdefault("steer.weight", torch.zeros_like(wanted["steer.weight"]))
+    more = wanted["steer.weight"].shape[1] - state["steer.weight"].shape[1]
+    state["steer.weight"] = functional.pad(state["steer.weight"], (0, more))
     state = {**{name: value for name, value in wanted.items() if name.startswith("finish.")}, **state}
     enter, marks = state["enter.weight"], wanted["enter.weight"].shape[1] - state["enter.weight"].shape[1] + 1
     if marks > 1:
@@ -133,6 +135,15 @@ def grown(state: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
     place = state["place.weight"]
     state["place.weight"] = functional.pad(place, (0, wanted["place.weight"].shape[1] - place.shape[1]))
     return state
+
+
+def student(teacher: Checkpoint) -> Checkpoint:
+    """The same networks with room for what a distilled one is told besides; nothing that they answer changes."""
+    config = replace(teacher.config, transformer=replace(teacher.config.transformer, distilled=True))
+    made = fresh(config, list(teacher.vocabulary.words))
+    made.codec.load_state_dict(teacher.codec.state_dict())
+    made.transformer.load_state_dict(grown(teacher.transformer.state_dict(), made.transformer))
+    return made
 
 
 def adopt(networks: Checkpoint, known: Checkpoint) -> None:

@@ -24,6 +24,7 @@ PACE = 4  # frames of a latent frame
 FPS = 12.0  # the rate that the numbers are relative to
 STYLES = ("cinematic", "cartoon", "sketch", "noir")
 CONTROLS = 3 + len(STYLES)
+HURRIED = 2  # more of them for a distilled model
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class Window:
             still_BL=torch.cat([self.still_BL, one], 1),
         )
 
+    def kept(self, latents_BLZhw: Tensor) -> Tensor:
+        """Latents, known ones as they are known."""
+        return torch.where(self.mask_BLhw.unsqueeze(2) > 0, self.known_BLZhw, latents_BLZhw)
+
     def repeat(self, count: int) -> Window:
         """The window `count` times, as a batch."""
         parts = (self.known_BLZhw, self.mask_BLhw, self.at_BL, self.still_BL, self.controls_BC)
@@ -86,6 +91,15 @@ class Window:
 def moment(frame: float) -> float:
     """Where the picture of a frame stands, in latent frames: just at the end of the latent frame that holds it."""
     return 0.0 if frame <= 0 else (frame + PACE - 1) / PACE
+
+
+def hurried(window: Window, guidance_B: Tensor, stride_B: Tensor) -> Window:
+    """The window for a distilled model: guidance (log scale) and stride (of the noise's way) are two more numbers.
+
+    Without them, which is the same as guidance 1 and stride 0, it answers as the model that it was made from.
+    """
+    told_BC = torch.stack([torch.log2(guidance_B) / 2, 4 * stride_B], 1)
+    return replace(window, controls_BC=torch.cat([window.controls_BC, told_BC.to(window.controls_BC)], 1))
 
 
 def controls(fps: float, motion: float | None = None, style: str = "") -> Tensor:

@@ -56,11 +56,17 @@ class Drawer:
             steps += 1
         return times
 
+    @property
+    def _hurries(self) -> bool:
+        """Whether one forward a step is enough: a distilled model knows guidance, but no text to stay away from."""
+        return self._transformer.distilled and not self._plan.negative_prompt
+
     @torch.no_grad()
     def read(self, prompt: str) -> Text:
         """States of the prompt and of the text to stay away from."""
         vocabulary = self._networks.vocabulary
-        prompts = [prompt] if self._plan.guidance == 1 else [prompt, self._plan.negative_prompt]
+        alone = self._plan.guidance == 1 or self._hurries
+        prompts = [prompt] if alone else [prompt, self._plan.negative_prompt]
         with self._precision():
             return self._transformer.text(vocabulary.encode([vocabulary.split(each) for each in prompts]))
 
@@ -79,15 +85,16 @@ class Drawer:
         if clean_BLZhw is not None:
             state = self.begin * clean_BLZhw + (1 - self.begin) * state
         self.windows += 1
-        guided = flow.Guided(self._transformer, text, window, self._plan.guidance)
+        kind = flow.Distilled if self._hurries else flow.Guided
+        guided = kind(self._transformer, text, window, self._plan.guidance)
 
-        def guess(state_BLZhw: Tensor, time: float) -> Tensor:
+        def guess(state_BLZhw: Tensor, time: float, then: float) -> Tensor:
             self._on_step(Step("denoise", self.forwards, self.forwards_in_all))
             self.forwards += 1
             with self._precision():
-                return guided(state_BLZhw, time)
+                return guided(state_BLZhw, time, then)
 
-        return flow.sample(guess, state, self.times(length))
+        return flow.sample(guess, state, self.times(length), carries=not self._hurries)
 
     @torch.no_grad()
     def decode(self, latent_BLZhw: Tensor, memory: Memory | None) -> tuple[NDArray[np.float32], Memory]:

@@ -17,14 +17,18 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
+from engines.dit.conditioning import hurried
+
 if TYPE_CHECKING:
     from engines.dit.conditioning import Window
     from engines.dit.model import Transformer
+
+Number = TypeVar("Number", float, Tensor)
 
 SPREAD = 1.4  # deviation of the logit of t in training
 SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0, for FEW tokens
@@ -45,31 +49,48 @@ def loss_of(clean: Tensor, guess: Tensor, time_B: Tensor, weight: Tensor) -> Ten
     return (((guess - clean) / scale).square() * weight).sum() / (weight.expand_as(clean).sum() + 1e-6)
 
 
+def shift_of(tokens: int) -> float:
+    """How much the sampler's steps crowd towards t = 0."""
+    return SHIFT * max(1.0, tokens / FEW) ** 0.5
+
+
+def time_at(way: Number, tokens: int) -> Number:
+    """The time when this part of the sampler's way, 0 to 1, is over: equal steps are equal parts of the way."""
+    return way / (way + shift_of(tokens) * (1 - way))
+
+
+def way_at(time: Number, tokens: int) -> Number:
+    """The inverse of `time_at`."""
+    return time / (time + (1 - time) / shift_of(tokens))
+
+
 def schedule(steps: int, tokens: int = FEW, begin: float = 0.0) -> list[float]:
     """Times of the sampler from `begin` to 1, at most steps + 1 of them; more of them early where tokens are many."""
-    shift = SHIFT * max(1.0, tokens / FEW) ** 0.5
-    even = [index / steps for index in range(steps + 1)]
-    times = [u / (u + shift * (1 - u)) for u in even]
+    times = [time_at(index / steps, tokens) for index in range(steps + 1)]
     after = [time for time in times if time > begin]
     if begin > 0 and len(after) > 1 and after[0] - begin < (after[1] - after[0]) / 2:
         after = after[1:]  # what changes in the first step is carried on in the next: it may not be tiny
     return [begin, *after]
 
 
-def sample(denoise: Callable[[Tensor, float], Tensor], state_BLZhw: Tensor, times: Sequence[float]) -> Tensor:
-    """Walk from the state at times[0] (noise at 0) to clean latents in calls of `denoise(state, time) -> clean guess`.
+Denoise = Callable[[Tensor, float, float], Tensor]  # state, its time, the time to go to -> guess of what is clean
+
+
+def sample(denoise: Denoise, state_BLZhw: Tensor, times: Sequence[float], *, carries: bool = True) -> Tensor:
+    """Walk from the state at times[0] (noise at 0) to clean latents.
 
     With s = -log(1 - t) the path obeys dx/ds = guess - x, which is solved exactly for a guess that changes linearly
-    (second order: the change is carried on from the step before).
+    (second order: the change is carried on from the step before), or for one that is right for its whole step already
+    (`carries` False).
     """
     state, before, width = state_BLZhw, None, 1.0
     for now, then in itertools.pairwise(times):
-        guess = denoise(state, now)
+        guess = denoise(state, now, then)
         if then == 1:
             return guess
         share, last = (1 - then) / (1 - now), width
         width = -math.log(share)
-        change = 0.0 if before is None else (guess - before) / last * (width / (1 - share) - 1)
+        change = 0.0 if before is None or not carries else (guess - before) / last * (width / (1 - share) - 1)
         state, before = share * state + (1 - share) * (guess + change), guess
     return state
 
@@ -87,13 +108,30 @@ class Guided:
     window: Window  # of one clip
     guidance: float
 
-    def __call__(self, state_1LZhw: Tensor, time: float) -> Tensor:
+    def __call__(self, state_1LZhw: Tensor, time: float, _then: float) -> Tensor:
         """Guess the clean latents; known ones are returned as they are."""
         count = len(self.text[0])
         times_B = torch.full((count,), time, device=state_1LZhw.device)
         guesses = self.model(state_1LZhw.repeat(count, 1, 1, 1, 1), self.window.repeat(count), times_B, self.text)
         guess = guesses[:1] if count == 1 else guesses[1:] + self.guidance * (guesses[:1] - guesses[1:])
-        return torch.where(self.window.mask_BLhw.unsqueeze(2) > 0, self.window.known_BLZhw, guess)
+        return self.window.kept(guess)
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """A denoiser for `sample` that was taught guidance and strides: one forward a step, and nothing to carry on."""
+
+    model: Transformer
+    text: tuple[Tensor, Tensor]  # of the prompt alone
+    window: Window  # of one clip
+    guidance: float
+
+    def __call__(self, state_1LZhw: Tensor, time: float, then: float) -> Tensor:
+        """Guess which clean latents lead to the right state at `then`; known ones are returned as they are."""
+        tokens = state_1LZhw[0, :, 0].numel() // 4
+        time_B, then_B, guidance_B = (torch.tensor([number]) for number in (time, then, self.guidance))
+        told = hurried(self.window, guidance_B, way_at(then_B, tokens) - way_at(time_B, tokens))
+        return self.window.kept(self.model(state_1LZhw, told, time_B.to(state_1LZhw.device), self.text))
 
 
 def noise_of(seed: int, window: int, frame: int, shape: tuple[int, ...]) -> Tensor:

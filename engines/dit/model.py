@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.dit.conditioning import Window
+from engines.dit.conditioning import HURRIED, Window
 from engines.dit.config import Config
 from engines.dit.text import TextEncoder
 
@@ -161,7 +161,8 @@ class Transformer(nn.Module):
         self.place = nn.Linear(5 * WAVES * 2 + 5, width)
         self.clock = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.summary = nn.Linear(config.text.width, width)
-        self.steer = nn.Linear(config.transformer.controls, width, bias=False)
+        self.distilled = config.transformer.distilled
+        self.steer = nn.Linear(config.transformer.controls + HURRIED * self.distilled, width, bias=False)
         self.control = nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(
             Block(width, config.transformer.heads, config.text.width) for _ in range(config.transformer.depth)
@@ -183,7 +184,8 @@ class Transformer(nn.Module):
         tokens = [to_tokens(part) for part in (noisy_BLZhw * (1 - mask_BL1hw), window.known_BLZhw, mask_BL1hw)]
         x_BLSD = self.enter(torch.cat(tokens, dim=-1)) + self.place(place.features_BLSF)
         time_BLS = times_of_tokens(tokens[2], time_B)
-        told_B11D = (self.summary(words_BND[:, 0]) + self.steer(window.controls_BC))[:, None, None]
+        told_BC = functional.pad(window.controls_BC, (0, self.steer.in_features - window.controls_BC.shape[1]))
+        told_B11D = (self.summary(words_BND[:, 0]) + self.steer(told_BC))[:, None, None]
         condition_BLSD = functional.silu(self.clock(wave(time_BLS)) + told_B11D)
         control_BLS6D = self.control(condition_BLSD).unflatten(-1, (6, -1))
         for block in self.blocks:

@@ -1,9 +1,10 @@
-"""Train the model: `python -m engines.dit.train autoencoder|transformer --minutes N --state DIR`.
+"""Train the model: `python -m engines.dit.train autoencoder|transformer|distil --minutes N --state DIR`.
 
-Then `python -m engines.dit.train export --state DIR` writes the weights that the engine loads. Both stages begin with
-the weights in `--begin` (a folder of a checkpoint; words that it does not know begin at random) or from nothing, resume
-from DIR (`codec.pt`, `transformer.pt`), decay the learning rate over the minutes given, keep an exponential average of
-the weights, print a line of progress, and write sample grids next to the state.
+Then `python -m engines.dit.train export --state DIR` writes the weights that the engine loads. The stages begin with
+the weights in `--begin` (a folder of a checkpoint; words that it does not know begin at random), from nothing, or, the
+third, from what the second made. They resume from DIR (`codec.pt`, `transformer.pt`, `distilled.pt`), decay the
+learning rate over the minutes given, keep an exponential average of the weights, print a line of progress, and write
+sample grids next to the state.
 """
 
 # pyright: basic
@@ -27,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from engines.dit import checkpoint as checkpoints
+from engines.dit import distil as distilling
 from engines.dit import flow, lessons, parallel, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.codec import Codec
@@ -35,7 +37,7 @@ from engines.dit.config import SIZES, Config
 from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
 from engines.dit.run import Run
-from engines.dit.train_transformer import Pool
+from engines.dit.train_transformer import Batch, Pool
 
 FIRST = 24  # examples of a pool before it is used more than once
 AT_ONCE = 8  # clips rendered together
@@ -64,7 +66,7 @@ def say(line: str) -> None:
 
 
 def train_autoencoder(
-    minutes: float, folder: Path, begin: Path | None = None, tell: Progress = say, *, device: str = "cpu"
+    minutes: float, folder: Path, tell: Progress = say, *, begin: Path | None = None, device: str = "cpu"
 ) -> None:
     """Run or go on with the first stage."""
     torch.manual_seed(0)
@@ -93,9 +95,9 @@ def train_autoencoder(
 def train_denoiser(
     minutes: float,
     folder: Path,
-    begin: Path | None = None,
     tell: Progress = say,
     *,
+    begin: Path | None = None,
     size: str = "small",
     device: str = "cpu",
     compiling: bool = False,
@@ -106,21 +108,49 @@ def train_denoiser(
     """
     torch.manual_seed(0)
     networks = untrained(folder, begin, SIZES[size])
-    model, codec = networks.transformer.train().to(device), networks.codec.to(device)
+    model = networks.transformer.train().to(device)
+    networks.codec.to(device)
     rate = 2e-3 if begin is None else 1.4e-3
     told = {"words": list(networks.vocabulary.words), "config": networks.config.to_json()}
     run = Run(model, folder / "transformer.pt", minutes, rate, decay=0.998, networks=told)
     if compiling:
         compiled(model)
+    study(run, networks, partial(train_transformer.loss_of, model), folder, tell, device=device)
+
+
+def distil(minutes: float, folder: Path, tell: Progress = say, *, device: str = "cpu") -> None:
+    """Run or go on with the third stage: a student of what the second one made."""
+    torch.manual_seed(0)
+    taught = averaged(folder)
+    teacher, networks = taught.transformer.to(device), checkpoints.student(taught)
+    networks.codec.to(device)
+    student = networks.transformer.train().to(device)
+    told = {"words": list(networks.vocabulary.words), "config": networks.config.to_json()}
+    run = Run(student, folder / "distilled.pt", minutes, rate=7e-4, decay=0.99, networks=told)
+    study(run, networks, partial(distilling.loss_of, student, teacher), folder, tell, device=device, begin=0.5)
+
+
+def study(
+    run: Run,
+    networks: Checkpoint,
+    loss_of: Callable[[Batch, torch.Generator], Tensor],
+    folder: Path,
+    tell: Progress,
+    *,
+    device: str,
+    begin: float = 0.0,
+) -> None:
+    """Learn from lessons until the time is over; they begin with those of the share `begin`."""
+    codec = networks.codec
     pools: dict[Lesson, Pool] = defaultdict(lambda: Pool([]))
     began, losses, drawn = run.step, dict[str, float](), time.monotonic()
     try:
         while run.goes_on():
-            lesson = lessons.lesson_at(run.share, Random(run.step * 7919 + 1))
+            lesson = lessons.lesson_at(begin + (1 - begin) * run.share, Random(run.step * 7919 + 1))
             rng, generator = Random(own(run.step)), torch.Generator().manual_seed(own(run.step))
             replenish(pools[lesson], codec, lesson, rng)
             batch = train_transformer.batch_of(pools[lesson], networks.vocabulary, lesson, rng)
-            loss = train_transformer.loss_of(model, batch.to(device), generator)
+            loss = loss_of(batch.to(device), generator)
             norm = run.learn(loss)
             name = f"{lesson.kind}{min(lesson.size)}x{lesson.window}"
             losses[name] = 0.96 * losses.get(name, loss.item()) + 0.04 * loss.item()
@@ -129,7 +159,7 @@ def train_denoiser(
                 shown = " ".join(f"{name} {value:.3f}" for name, value in sorted(losses.items()))
                 tell(f"dit {run.step} minute {run.clock.elapsed():.1f} norm {norm:.2f} {pace:.2f} s/step {shown}")
             if run.step % GRID == 0 and run.step > began and not parallel.rank():
-                draw_grid(run, networks, folder / f"grid-{run.step:05d}.png")
+                draw_grid(run, networks, folder / f"grid-{run.path.stem}-{run.step:05d}.png")
             run.save(every=120)
     finally:
         run.save()
@@ -186,27 +216,29 @@ def draw_grid(run: Run, networks: Checkpoint, path: Path) -> None:
         noise = torch.cat([flow.noise_of(index, 0, frame, shape) for frame in range(length)], dim=1)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             text = model.text(vocabulary.encode([vocabulary.split(prompt), []]))
-            denoise = flow.Guided(model, text, Window.of(noise.shape[1:], controls(6.0)), 3.0)
-            latents = flow.sample(denoise, noise, flow.schedule(8, length * 144))
+            kind, text = (flow.Distilled, (text[0][:1], text[1][:1])) if model.distilled else (flow.Guided, text)
+            denoise = kind(model, text, Window.of(noise.shape[1:], controls(6.0)), 3.0)
+            latents = flow.sample(denoise, noise, flow.schedule(8, length * 144), carries=not model.distilled)
             video = codec.decode(latents)[0, [0, 6, 12, 18, 24]]
         grid.append(torch.cat(list(video), dim=-1))
     picture = torch.cat([torch.cat(grid[0::2], 1), torch.cat(grid[1::2], 1)], dim=-1)
     Image.fromarray((picture * 255).byte().permute(1, 2, 0).numpy()).save(path)
 
 
-def export(folder: Path, out: Path) -> None:
-    """Write the averaged weights of both stages as a checkpoint."""
-    codec, transformer = (
-        torch.load(folder / name, weights_only=True, map_location="cpu") for name in ("codec.pt", "transformer.pt")
-    )
-    empty = described(transformer)
-    empty.codec.load_state_dict(codec["average"])
-    empty.transformer.load_state_dict(transformer["average"])
-    card = {
-        "codec": {"steps": codec["step"], "minutes": round(codec["spent"], 1)},
-        "transformer": {"steps": transformer["step"], "minutes": round(transformer["spent"], 1)},
-    }
-    checkpoints.save(replace(empty, card=card), out)
+def averaged(folder: Path, stage: str = "transformer") -> Checkpoint:
+    """The averaged weights of a stage and of the autoencoder, with a card that says how long each of them learned."""
+    names = ["codec", "transformer", *({stage} - {"transformer"})]
+    states = {name: torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu") for name in names}
+    made = described(states[stage])
+    made.codec.load_state_dict(states["codec"]["average"])
+    made.transformer.load_state_dict(states[stage]["average"])
+    card = {name: {"steps": state["step"], "minutes": round(state["spent"], 1)} for name, state in states.items()}
+    return replace(made, card=card)
+
+
+def export(folder: Path, out: Path, stage: str = "transformer") -> None:
+    """Write the averaged weights of the autoencoder and of a stage as a checkpoint."""
+    checkpoints.save(averaged(folder, stage), out)
     sizes = {path.name: path.stat().st_size for path in sorted(out.glob("*.safetensors"))}
     print(f"{sizes} in all {sum(sizes.values())} bytes, sha256 {checkpoints.digest(out)}")
 
@@ -219,7 +251,8 @@ def psnr(squared: Tensor) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=("autoencoder", "transformer", "export"))
+    parser.add_argument("stage", choices=("autoencoder", "transformer", "distil", "export"))
+    parser.add_argument("--distilled", action="store_true", help="export what the third stage made")
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--out", type=Path, default=checkpoints.WEIGHTS)
     parser.add_argument("--state", type=Path, required=True)
@@ -231,10 +264,14 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     asked.state.mkdir(parents=True, exist_ok=True)
     if asked.stage == "export":
-        export(asked.state, asked.out)
+        export(asked.state, asked.out, "distilled" if asked.distilled else "transformer")
         return
-    stage = {"autoencoder": train_autoencoder, "transformer": partial(train_denoiser, size=asked.size)}[asked.stage]
-    parallel.together(asked.processes, partial(stage, asked.minutes, asked.state, asked.begin, device=asked.device))
+    stage = {
+        "autoencoder": partial(train_autoencoder, begin=asked.begin),
+        "transformer": partial(train_denoiser, begin=asked.begin, size=asked.size),
+        "distil": distil,
+    }[asked.stage]
+    parallel.together(asked.processes, partial(stage, asked.minutes, asked.state, device=asked.device))
 
 
 if __name__ == "__main__":

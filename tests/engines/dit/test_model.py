@@ -138,7 +138,7 @@ def test_a_schedule_that_begins_later_has_fewer_steps() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 8])
 def test_the_sampler_reaches_what_a_perfect_denoiser_knows(steps: int) -> None:
     clean = torch.full((1, 1, 2, 2, 2), 0.7)
-    result = flow.sample(lambda _state, _time: clean, torch.randn(1, 1, 2, 2, 2), flow.schedule(steps))
+    result = flow.sample(lambda _state, _time, _then: clean, torch.randn(1, 1, 2, 2, 2), flow.schedule(steps))
     assert torch.allclose(result, clean)
 
 
@@ -146,7 +146,7 @@ def test_more_steps_come_closer_to_the_distribution() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(20_000, 1, 1, 1, 1, generator=generator)
 
-    def ideal(state: torch.Tensor, time: float) -> torch.Tensor:  # the data are normal with deviation 0.5
+    def ideal(state: torch.Tensor, time: float, _then: float) -> torch.Tensor:  # the data are normal with deviation 0.5
         return 0.25 * time * state / (0.25 * time**2 + (1 - time) ** 2)
 
     errors = [abs(flow.sample(ideal, noise, flow.schedule(steps)).std().item() - 0.5) for steps in (2, 8, 32)]

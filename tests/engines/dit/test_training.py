@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -19,6 +23,7 @@ from engines.dit.run import Run
 from engines.dit.train import own
 from engines.dit.train_transformer import Pool
 from tests.engines.dit.conftest import SMALL
+from tests.journeys.system import eventually
 
 
 def test_the_codec_learns_in_a_few_steps(tmp_path: Path) -> None:
@@ -119,6 +124,37 @@ def test_processes_that_learn_together_stay_equal(tmp_path: Path) -> None:
     other = torch.load(alone / "process-0.pt", weights_only=True)
     assert not all(torch.equal(first[name], other[name]) for name in first), "they learned from each other's examples"
     assert torch.load(tmp_path / "codec.pt", weights_only=True)["step"] == 3
+
+
+def wait_for_the_end(folder: Path) -> None:
+    """Be one of the processes, and stay."""
+    (folder / f"here-{parallel.rank()}").write_text(str(os.getpid()))
+    threading.Event().wait()
+
+
+def alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_processes_that_learn_together_end_with_their_parent_in_the_background_too(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, signal; from functools import partial; from engines.dit import parallel; "
+        "from tests.engines.dit.test_training import wait_for_the_end; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        f"parallel.together(2, partial(wait_for_the_end, pathlib.Path({str(tmp_path)!r})))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        eventually(lambda: len([each for each in tmp_path.glob("here-*") if each.read_text()]) == 2, within=120)
+    finally:
+        parent.kill()
+        parent.wait()
+    children = [int(each.read_text()) for each in tmp_path.glob("here-*")]
+    eventually(lambda: not any(alive(each) for each in children), within=20)
 
 
 def test_what_a_clip_is_told_besides_its_caption_is_sometimes_left_out(networks: Checkpoint) -> None:
