@@ -58,7 +58,7 @@ def test_less_than_a_minute_lowers_the_loss(
     monkeypatch.setattr(lessons, "TOKENS", 400)
     monkeypatch.setattr(train, "FIRST", 16)
     monkeypatch.setattr(train, "GRID", 10_000)
-    monkeypatch.setattr(train, "TOLD", 5)
+    monkeypatch.setattr(train, "TOLD", 1)
     monkeypatch.setattr(training_bar, "EVERY", 0.0)
     state = ["--state", str(tmp_path)]
     assert main.main(["train", "codec", "--minutes", "0.02", "--begin", str(checkpoints.WEIGHTS), *state]) == 0
