@@ -3,7 +3,8 @@
 A latent x becomes x_t = t x + (1 - t) e with e standard normal: t = 0 is noise, t = 1 is clean. The network predicts
 x; its error is weighted as an error of the velocity x - e. A clip has many correlated numbers, so its colours and
 layout are decided at very small t (the mean of n noisy numbers is clear already at t = 1 / sqrt(n)): training draws
-most times there, and the sampler takes most of its steps there.
+most times there, and the sampler takes most of its steps there. Outlines are decided later, between 0.05 and 0.3, where
+the network is farthest from what could be known, so not all of the times may be the very early ones.
 
 Legend: B clips, L latent frames, Z latent channels, h w latent positions.
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", float, Tensor)
 
-SPREAD = 1.4  # deviation of the logit of t in training
+SPREAD = 1.2  # deviation of the logit of t in training
 SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0, for FEW tokens
 FEW = 315  # tokens
 NEAREST = 0.3  # smallest 1 - t in the velocity weight: the sampler hardly visits later times
@@ -38,7 +39,7 @@ NEAREST = 0.3  # smallest 1 - t in the velocity weight: the sampler hardly visit
 
 def draw_times(count: int, tokens: int, generator: torch.Generator) -> Tensor:
     """Times for a training batch: a logit-normal law, centred lower the more tokens a clip has; stratified."""
-    centre = -1.8 - 0.5 * math.log(max(tokens, 196) / 196)
+    centre = -1.3 - 0.5 * math.log(max(tokens, 196) / 196)
     quantile = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
     return torch.sigmoid(centre + SPREAD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
 

@@ -11,6 +11,7 @@ Kind = Literal["start", "later", "keyed", "anchors"]
 
 SMALL, LARGE = (80, 144), (144, 256)
 WINDOW = 7  # latent frames: four seconds at 6 frames a second, two at 12
+HALF = 4  # latent frames: twice as many clips for the same work
 RATES = {6.0: 0.7, 12.0: 0.3}
 ANCHORS_APART = 4.0  # seconds
 TOKENS = 4500  # of a batch
@@ -19,8 +20,8 @@ TOKEN = 16 * 16  # pixels
 Odds = dict[tuple[Size, int], float]
 PLAN: tuple[tuple[float, Odds], ...] = (  # until this share of the time: odds of sizes and lengths
     (0.15, {(LARGE, 1): 0.20, (SMALL, WINDOW): 0.65, (LARGE, WINDOW): 0.15}),
-    (0.65, {(LARGE, 1): 0.28, (SMALL, WINDOW): 0.36, (LARGE, WINDOW): 0.36}),
-    (1.01, {(LARGE, 1): 0.20, (SMALL, WINDOW): 0.16, (LARGE, WINDOW): 0.64}),
+    (0.65, {(LARGE, 1): 0.26, (SMALL, WINDOW): 0.22, (LARGE, HALF): 0.28, (LARGE, WINDOW): 0.24}),
+    (1.01, {(LARGE, 1): 0.18, (SMALL, WINDOW): 0.10, (LARGE, HALF): 0.26, (LARGE, WINDOW): 0.46}),
 )
 KINDS: dict[Kind, float] = {"start": 0.70, "later": 0.12, "keyed": 0.13, "anchors": 0.05}
 SHAPES: dict[Size, dict[Size, float]] = {  # what a clip from its start may look like instead
@@ -46,7 +47,7 @@ class Lesson:
     @property
     def fresh(self) -> float:
         """New clips for each step; stills cost next to nothing."""
-        return 8.0 if self.window == 1 else self.rows / 5
+        return 8.0 if self.window == 1 else self.rows / 8
 
     @property
     def apart(self) -> float:

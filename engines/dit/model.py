@@ -123,9 +123,7 @@ class Block(nn.Module):
         k, v = (self.split(part) for part in self.answer(words_BND).chunk(2, -1))
         read = functional.scaled_dot_product_attention(unit(q), unit(k), v, attn_mask=bias.to(q.dtype))
         x_BLSD = x_BLSD + self.leave_text(read.transpose(1, 2).flatten(2)).view(shape)
-        return x_BLSD + (1 + gate2) * self.narrow(
-            functional.gelu(self.widen(modulate(x_BLSD, shift2, scale2)), approximate="tanh")
-        )
+        return x_BLSD + (1 + gate2) * self.narrow(functional.gelu(self.widen(modulate(x_BLSD, shift2, scale2))))
 
 
 class Finish(nn.Module):

@@ -33,6 +33,7 @@ HUSH = 0.4  # share of the clips whose motion intensity is not told, and of styl
 PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
 PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
+LONE = {"shapes": 0.25}  # clips of a family on top, for one clip of the whole world: outlines are learned last
 FARTHEST = 16  # latent frames between a window and the reference picture before it
 
 
@@ -71,7 +72,10 @@ def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> N
         words, seed = ("a photograph", "a photo", "a picture", ""), float(rng.randrange(2**31))
         clips = [Clip(PHOTOGRAPH, {"seed": seed}, rng.choice(words)) for _ in range(count)]
     else:
-        clips = [clip(HELD_OUT + rng.randrange(2**40)) for _ in range(count)]
+        clips = [
+            clip(HELD_OUT + rng.randrange(2**40), rng.choices((*LONE, None), (*LONE.values(), 1))[0])
+            for _ in range(count)
+        ]
     parts = {"start": _start, "later": _later, "keyed": _keyed, "anchors": _anchors}[lesson.kind]
     latents, weights, at_L, still_L, known_L = parts(clips, codec, lesson, rng)
     for index, one in enumerate(clips):

@@ -9,7 +9,7 @@ from random import Random
 
 STYLES = ("cinematic", "cartoon", "sketch", "noir")
 MOVES = ("pan left", "pan right", "zoom in", "zoom out")
-PLAIN = 0.45  # share of clips without any of it
+PLAIN = 0.30  # share of clips without any of it
 EACH = 0.45  # odds of each of the three in the other clips
 FASTEST = 3.0  # scene seconds per clip second
 

@@ -99,7 +99,7 @@ def grouped(clips: list[Clip], **_: bool) -> list[list[int]]:
 
 def test_captions_name_the_motion_and_the_shape_goes_there() -> None:
     seen = 0
-    for seed in range(200):
+    for seed in range(300):
         one = clip(seed, "shapes")
         heading = {"right": 1, "left": -1}.get(one.facts.get("motion", ""), 0)
         if heading and not one.style:
@@ -224,10 +224,10 @@ def test_the_prompts_of_the_readme_are_made_of_known_words() -> None:
         assert set(split(prompt)) <= words, set(split(prompt)) - words
 
 
-def test_a_good_half_of_the_clips_is_directed() -> None:
+def test_two_thirds_of_the_clips_are_directed() -> None:
     clips = [clip(HELD_OUT + seed) for seed in range(3000)]
     plain = sum(not one.style and one.pace == 1 and one.camera == Camera() for one in clips)
-    assert 0.42 < plain / len(clips) < 0.55
+    assert 0.27 < plain / len(clips) < 0.40
     for what in (*STYLES, *MOVES):
         assert any(what in one.facts.values() for one in clips)
 
