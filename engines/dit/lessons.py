@@ -7,13 +7,13 @@ from random import Random
 from typing import Any, Literal
 
 Size = tuple[int, int]  # height, width in pixels
-Kind = Literal["start", "later", "keyed", "anchors"]
+Kind = Literal["start", "later", "keyed", "between", "anchors"]
 
 SMALL, LARGE = (80, 144), (144, 256)
 WINDOW = 7  # latent frames: four seconds at 6 frames a second, two at 12
 HALF = 4  # latent frames: twice as many clips for the same work
 RATES = {6.0: 0.7, 12.0: 0.3}
-ANCHORS_APART = 4.0  # seconds
+ANCHORS = {1 / 4: 0.7, 1 / 2: 0.3}  # how many a second: as far apart as a window at 6 or at 12 frames a second is long
 TOKENS = 4500  # of a batch
 TOKEN = 16 * 16  # pixels
 
@@ -23,10 +23,14 @@ PLAN: tuple[tuple[float, Odds], ...] = (  # until this share of the time: odds o
     (0.65, {(LARGE, 1): 0.26, (SMALL, WINDOW): 0.22, (LARGE, HALF): 0.28, (LARGE, WINDOW): 0.24}),
     (1.01, {(LARGE, 1): 0.18, (SMALL, WINDOW): 0.10, (LARGE, HALF): 0.26, (LARGE, WINDOW): 0.46}),
 )
-KINDS: dict[Kind, float] = {"start": 0.70, "later": 0.12, "keyed": 0.13, "anchors": 0.05}
+KINDS: dict[Kind, float] = {"start": 0.70, "later": 0.12, "keyed": 0.09, "between": 0.05, "anchors": 0.04}
 SHAPES: dict[Size, dict[Size, float]] = {  # what a clip from its start may look like instead
     LARGE: {LARGE: 0.66, (256, 144): 0.18, (128, 224): 0.08, (224, 128): 0.08},
     SMALL: {SMALL: 0.75, (144, 80): 0.25},
+}
+TURNED: dict[Size, dict[Size, float]] = {  # and a clip of any other kind
+    LARGE: {LARGE: 0.7, (256, 144): 0.3},
+    SMALL: {SMALL: 0.7, (144, 80): 0.3},
 }
 
 
@@ -52,7 +56,7 @@ class Lesson:
     @property
     def apart(self) -> float:
         """Latent frames of a clip at 12 frames a second between two anchors."""
-        return ANCHORS_APART * 12 / 4
+        return 12 / self.fps / 4
 
 
 def lesson_at(share: float, rng: Random) -> Lesson:
@@ -61,10 +65,8 @@ def lesson_at(share: float, rng: Random) -> Lesson:
     if window == 1:
         return Lesson(_drawn(SHAPES[size], rng), window)
     kind = _drawn(KINDS, rng)
-    if kind == "anchors":
-        return Lesson(size, window, kind, 1 / ANCHORS_APART)
-    rate = _drawn(RATES, rng)
-    return Lesson(_drawn(SHAPES[size], rng) if kind == "start" and rate == 6.0 else size, window, kind, rate)
+    size = _drawn((SHAPES if kind == "start" else TURNED)[size], rng)
+    return Lesson(size, window, kind, _drawn(ANCHORS if kind == "anchors" else RATES, rng))
 
 
 def _drawn(odds: dict[Any, float], rng: Random) -> Any:

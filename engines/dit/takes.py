@@ -23,7 +23,7 @@ from engines.dit.drawing import Drawer, Text
 from engines.dit.pictures import Frame, carried
 from engines.dit.seams import Seams
 from engines.dit.sources import Under
-from engines.dit.windows import ANCHOR_SECONDS, HISTORY, Chain, Span, Stretch
+from engines.dit.windows import HISTORY, Chain, Span, Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _anchors(drawer: Drawer, take: Take, chain: Chain) -> dict[int, Tensor]:
     """The latents of every anchor: given ones, and the others drawn, group by group."""
     found = dict(take.stills)
     for group in chain.groups:
-        steered_C = controls(1 / ANCHOR_SECONDS, take.motion, take.style)
+        steered_C = controls(take.fps * (len(group) - 1) / (group[-1] - group[0]), take.motion, take.style)
         window = Window.of((len(group), *drawer.shape_Zhw), steered_C)
         moments = [windows.anchor_moment(anchor - group[0], take.fps) for anchor in group]
         window = replace(window, at_BL=torch.tensor([moments]), still_BL=torch.ones(1, len(group)))

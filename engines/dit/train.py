@@ -39,7 +39,7 @@ from engines.dit.model import Transformer
 from engines.dit.run import Run
 from engines.dit.train_transformer import Batch, Pool
 
-FIRST = 24  # examples of a pool before it is used more than once
+FIRST = 2  # batches of a pool before it is used more than once
 AT_ONCE = 8  # clips rendered together
 SETTLED = 1000  # steps after which the scale of the latents follows slowly
 GRID = 300  # steps between two looks
@@ -200,7 +200,7 @@ def compiled(model: Transformer) -> None:
 
 def replenish(pool: Pool, codec: Codec, lesson: Lesson, rng: Random) -> None:
     """New clips for a pool: many at first, then a few for each step; always as many at once, for one program."""
-    if len(pool.examples) < FIRST or rng.random() < lesson.fresh / AT_ONCE:
+    if len(pool.examples) < min(FIRST * lesson.rows, 3 * AT_ONCE) or rng.random() < lesson.fresh / AT_ONCE:
         train_transformer.fill(pool, codec, lesson, AT_ONCE, rng)
 
 

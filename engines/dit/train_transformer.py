@@ -34,6 +34,7 @@ PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
 PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
 LONE = {"shapes": 0.25}  # clips of a family on top, for one clip of the whole world: outlines are learned last
+AHEAD = 0.3  # share of what goes on that is told where to
 FARTHEST = 16  # latent frames between a window and the reference picture before it
 
 
@@ -76,7 +77,7 @@ def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> N
             clip(HELD_OUT + rng.randrange(2**40), rng.choices((*LONE, None), (*LONE.values(), 1))[0])
             for _ in range(count)
         ]
-    parts = {"start": _start, "later": _later, "keyed": _keyed, "anchors": _anchors}[lesson.kind]
+    parts = {"start": _start, "later": _later, "keyed": _keyed, "between": _keyed, "anchors": _anchors}[lesson.kind]
     latents, weights, at_L, still_L, known_L = parts(clips, codec, lesson, rng)
     for index, one in enumerate(clips):
         pool.add(Example(latents[index].bfloat16(), weights[index].bfloat16(), at_L, still_L, known_L, one))
@@ -93,27 +94,34 @@ def _start(clips: Sequence[Clip], codec: Codec, lesson: Lesson, _rng: Random) ->
 
 
 def _later(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
-    """A clip that goes on, and behind it a picture of an earlier moment."""
+    """A clip that goes on, and behind it a picture of an earlier moment, or of one that it is to reach."""
     length, begin = lesson.window - 1, rng.uniform(0, 40)
     past = min(rng.uniform(0, FARTHEST), begin * lesson.fps / PACE)  # latent frames before the window's first
+    frame, there = -past * PACE, -past
+    if rng.random() < AHEAD:
+        frame = PACE * length if rng.random() < 0.6 else rng.randrange(2 * PACE, PACE * length + 1)
+        there = moment(frame)
     latents, weights = encoded(clips, codec, seconds(1 + PACE * length, lesson.fps, begin), lesson)
-    picture, nothing = encoded(clips, codec, torch.tensor([begin - past * PACE / lesson.fps]), lesson)
-    at_L = torch.cat([torch.arange(1, length + 1).float(), torch.tensor([-past])])
+    picture, nothing = encoded(clips, codec, torch.tensor([begin + frame / lesson.fps]), lesson)
+    at_L = torch.cat([torch.arange(1, length + 1).float(), torch.tensor([there])])
     last = functional.one_hot(torch.tensor(length), length + 1).float()
     return torch.cat([latents[:, 1:], picture], 1), torch.cat([weights[:, 1:], nothing], 1), at_L, last, last
 
 
 def _keyed(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
-    """A clip from its beginning, and behind it a picture of a moment in it, mostly of its end."""
+    """A clip from its beginning, and behind it a picture of a moment in it, mostly of its end, or one of each."""
     length = lesson.window
     times_T = seconds(2 + PACE * (length - 1), lesson.fps)
-    frame = len(times_T) - 1 if rng.random() < 0.6 else rng.randrange(1, len(times_T))
+    last, inner = len(times_T) - 1, rng.randrange(1, len(times_T) - 1)
+    frames = [inner, last] if lesson.kind == "between" else [last if rng.random() < 0.6 else inner]
     latents, weights = encoded(clips, codec, times_T[:-1], lesson)
-    picture, nothing = encoded(clips, codec, times_T[frame : frame + 1], lesson)
-    at_L = torch.cat([torch.arange(length).float(), torch.tensor([moment(frame)])])
-    last = functional.one_hot(torch.tensor(length), length + 1).float()
-    still_L = last + functional.one_hot(torch.tensor(0), length + 1)
-    return torch.cat([latents, picture], 1), torch.cat([weights, nothing], 1), at_L, still_L, last
+    pictures, nothing = zip(
+        *(encoded(clips, codec, times_T[frame : frame + 1], lesson) for frame in frames), strict=True
+    )
+    at_L = torch.cat([torch.arange(length).float(), torch.tensor([moment(frame) for frame in frames])])
+    known_L = (torch.arange(len(at_L)) >= length).float()
+    still_L = known_L + functional.one_hot(torch.tensor(0), len(at_L))
+    return torch.cat([latents, *pictures], 1), torch.cat([weights, *nothing], 1), at_L, still_L, known_L
 
 
 def _anchors(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
@@ -222,7 +230,7 @@ def _given(each: Example, lesson: Lesson, rng: Random, size: Sequence[int]) -> T
             mask[: rng.randint(1, max(1, length // 3))] = 1
         case "later":
             mask[: rng.choice((1, 1, 2))] = 1
-        case "keyed" if chance < 0.65:
+        case "keyed" | "between" if chance < 0.65:
             mask[:1] = 1
         case "anchors" if chance < 0.3:
             mask[:1] = 1

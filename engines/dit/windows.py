@@ -19,8 +19,8 @@ from engines.dit.conditioning import PACE
 HISTORY = 2  # most latent frames that a window knows of the window before
 STILLS = 2  # most pictures that training has put beside one window
 FARTHEST = -16.0  # the earliest moment at which training has put a picture
-ANCHOR_SECONDS = 4  # between two anchors
-ANCHOR_STEP = 12  # the same in latent frames at 12 frames a second, which is how training has counted it
+ANCHOR_SECONDS = 4  # most between two anchors
+ANCHOR_STEP = 3  # latent frames of a second at 12 frames a second, which is how training has counted it
 
 
 def longest(window: int) -> int:
@@ -139,4 +139,4 @@ def chain(frames: int, pictures: Collection[int], window: int, fps: int) -> Chai
 
 def anchor_moment(frames: int, fps: int) -> float:
     """Where an anchor stands that lies so many frames behind the first of its group, as training has counted."""
-    return frames / fps * ANCHOR_STEP / ANCHOR_SECONDS
+    return frames / fps * ANCHOR_STEP

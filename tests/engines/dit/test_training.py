@@ -17,6 +17,7 @@ import torch
 from engines.dit import checkpoint as checkpoints
 from engines.dit import lessons, parallel, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
+from engines.dit.conditioning import moment
 from engines.dit.engine import DitEngine
 from engines.dit.lessons import Kind, Lesson
 from engines.dit.run import Run
@@ -70,7 +71,9 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert torch.equal(first.average.values["encoder.direct.weight"], second.average.values["encoder.direct.weight"])
 
 
-@pytest.mark.parametrize(("kind", "latents"), [("start", 7), ("later", 7), ("keyed", 8), ("anchors", 7)])
+@pytest.mark.parametrize(
+    ("kind", "latents"), [("start", 7), ("later", 7), ("keyed", 8), ("between", 9), ("anchors", 7)]
+)
 def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, kind: Kind, latents: int) -> None:
     pool, lesson = Pool([]), Lesson((64, 112), kind=kind, fps=0.25 if kind == "anchors" else 6.0)
     train_transformer.fill(pool, networks.codec, lesson, 4, Random(0))
@@ -88,13 +91,18 @@ def test_tasks_are_masks_and_some_captions_are_empty(networks: Checkpoint, kind:
             assert ((partly - whole).sum(1) == latents).any(), "a region is known in every latent frame"
         case "later":
             assert window.at_BL[0, :6].tolist() == [1, 2, 3, 4, 5, 6]
-            assert -16 <= window.at_BL[0, 6] <= 0
+            assert -16 <= window.at_BL[0, 6] <= 0 or 2 < window.at_BL[0, 6] <= moment(24)
             assert set(whole.sum(1).tolist()) == {2.0, 3.0}
             assert whole[:, -1].all(), "the reference is always known"
         case "keyed":
             assert window.still_BL[0].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
             assert whole[:, -1].all()
             assert set(whole.sum(1).tolist()) == {1.0, 2.0}
+        case "between":
+            assert window.still_BL[0].tolist() == [1, 0, 0, 0, 0, 0, 0, 1, 1]
+            assert whole[:, -2:].all()
+            assert 0 < window.at_BL[0, 7] < window.at_BL[0, 8] == moment(25)
+            assert set(whole.sum(1).tolist()) == {2.0, 3.0}
         case "anchors":
             assert window.still_BL.all()
             assert window.at_BL[0].tolist() == [0, 12, 24, 36, 48, 60, 72]
@@ -155,6 +163,23 @@ def test_processes_that_learn_together_end_with_their_parent_in_the_background_t
         parent.wait()
     children = [int(each.read_text()) for each in tmp_path.glob("here-*")]
     eventually(lambda: not any(alive(each) for each in children), within=20)
+
+
+def test_what_goes_on_is_sometimes_told_where_to(networks: Checkpoint) -> None:
+    lesson, moments = Lesson((64, 112), kind="later", fps=6.0), []
+    for seed in range(12):
+        train_transformer.fill(pool := Pool([]), networks.codec, lesson, 1, Random(seed))
+        moments.append(pool.examples[0].at_L[-1].item())
+    assert any(each > 0 for each in moments)
+    assert any(each <= 0 for each in moments)
+
+
+def test_every_kind_of_lesson_is_taught_upright_too() -> None:
+    drawn = {lessons.lesson_at(share / 3000, Random(share)) for share in range(3000)}
+    for kind in lessons.KINDS:
+        shapes = {each.size[0] > each.size[1] for each in drawn if each.kind == kind and each.window > 1}
+        assert shapes == {False, True}, kind
+    assert {each.apart for each in drawn if each.kind == "anchors"} == {12.0, 6.0}
 
 
 def test_what_a_clip_is_told_besides_its_caption_is_sometimes_left_out(networks: Checkpoint) -> None:
