@@ -4,6 +4,7 @@
 # (the library's types are partial)
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,8 @@ class Call:
         """Which of the drawn frames the part shows. A frame that must be last stays, and others are left out."""
         if not self.pinned_end:
             return list(range(self.lead, self.lead + part.frames))
+        if part.frames == 1:
+            return [self.drawn - 1]
         return [round(place) for place in np.linspace(self.lead, self.drawn - 1, part.frames)]
 
 
@@ -73,7 +76,7 @@ def call_of(
         case Task.VIDEO if source_THWC is not None:
             frames = [canvas.spread(frame_HWC) for frame_HWC in source_THWC]
             asked |= {"video": frames + [frames[-1]] * (drawn - len(frames))}
-            asked |= {"strength": max(1 / plan.steps, 1.0 if plan.strength is None else plan.strength)}
+            asked |= {"strength": strength_of(plan)}
         case Task.IMAGE:
             asked |= {"image": canvas.picture(_needed(first_HWC, loaded.name, "input_reference"))}
             if families.needs_last_image(pipeline):
@@ -95,17 +98,23 @@ def call_of(
     )
 
 
+def strength_of(plan: Plan) -> float:
+    """How far a repainted clip goes from its source; at least one step, in the arithmetic of the library."""
+    least = math.nextafter(1 / plan.steps, 1)  # 49 * (1 / 49) is less than 1
+    return max(least, 1.0 if plan.strength is None else plan.strength)
+
+
 def _task(loaded: Loaded, given: set[str], repaints: bool) -> Task:  # noqa: FBT001 - one caller, above
     if repaints:
         return Task.VIDEO
-    if "keyframes" in given or ("last" in given and not _pairs(loaded)):
+    if "keyframes" in given or ("last" in given and not pairs(loaded)):
         return Task.FRAMES
     if "first" in given or Task.TEXT not in loaded.pipelines:
         return Task.IMAGE if Task.IMAGE in loaded.pipelines else Task.FRAMES
     return Task.TEXT
 
 
-def _pairs(loaded: Loaded) -> bool:
+def pairs(loaded: Loaded) -> bool:
     """Whether the pipeline for a first frame takes a last one too."""
     return Task.IMAGE in loaded.pipelines and families.takes_last_image(loaded.pipelines[Task.IMAGE])
 

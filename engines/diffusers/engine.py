@@ -21,7 +21,8 @@ from torch import Tensor
 from domain.catalogue import Model
 from domain.video import Lora, Operation, Plan, Size
 from engines.diffusers import loading, tuning
-from engines.diffusers.call import Call, call_of
+from engines.diffusers.call import Call, call_of, pairs, strength_of
+from engines.diffusers.families import Task
 from engines.diffusers.loading import Loaded
 from engines.diffusers.parts import Part, cut
 from engines.diffusers.pictures import Canvas, alpha, blended
@@ -101,7 +102,7 @@ class DiffusersEngine:
         """Of one call. A repainted clip begins part of the way."""
         if conditions.source is None or plan.operation is Operation.EXTEND or plan.strength is None:
             return plan.steps
-        return max(1, min(plan.steps, int(plan.steps * plan.strength)))
+        return int(plan.steps * strength_of(plan))
 
     def _kept(self, plan: Plan, conditions: Conditions) -> Iterator[Frames] | None:
         """Frames of the clip that is repainted."""
@@ -214,7 +215,9 @@ class DiffusersEngine:
             delivered=Size(side, side), fps=frames, seed=0, steps=1, guidance=2.0,
         )  # fmt: skip
         black_HWC = np.zeros((side, side, 3), np.uint8)
-        conditions = Conditions() if loading.Task.TEXT in self._loaded.pipelines else Conditions(black_HWC, black_HWC)
+        conditions = Conditions()
+        if Task.TEXT not in self._loaded.pipelines:
+            conditions = Conditions(black_HWC, black_HWC if pairs(self._loaded) else None)
         for _ in self.render(plan, conditions, lambda _: None):
             pass
 

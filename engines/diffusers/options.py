@@ -16,6 +16,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "offload": ("none", "model", "group"),
 }
 
+MOST_WINDOW = 14_400  # frames of the longest clip, 120 s, at 120 a second
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -51,4 +53,10 @@ def parse(name: str, given: Mapping[str, Any]) -> Options:
             raise Refused(f"{name}: option {key} is {value!r} and must be of type {wanted.__name__}")
         if key in CHOICES and value not in CHOICES[key]:
             raise Refused(f"{name}: option {key} is {value!r} and must be one of {', '.join(CHOICES[key])}")
-    return Options(**values)
+    options = Options(**values)
+    if options.window and not 2 <= options.window <= MOST_WINDOW:
+        raise Refused(
+            f"{name}: option window is {options.window} and must be from 2 to {MOST_WINDOW} frames, or 0 for no limit: "
+            "each window begins with the last frame of the one before"
+        )
+    return options

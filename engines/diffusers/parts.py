@@ -42,7 +42,7 @@ def _extends(plan: Plan) -> bool:
 
 
 def _shots(plan: Plan, conditions: Conditions) -> Iterator[Part]:
-    prompts = [(shot.prompt, shot.seconds * plan.rendered_fps) for shot in plan.shots]
+    prompts = [(f"{shot.prompt}, {plan.prompt}", shot.seconds * plan.rendered_fps) for shot in plan.shots]
     prompts = prompts or [(plan.prompt, plan.rendered_frames)]
     references = conditions.references or (None,) * len(prompts)
     opening = conditions.first_frame_HWC

@@ -87,6 +87,9 @@ def test_an_entry_may_not_ask_for_foreign_code(copy: Path) -> None:
         ({"compile": "yes"}, "must be of type bool"),
         ({"device": "cuda"}, "finds no GPU"),
         ({"window": 20}, "goes on from a first frame"),
+        ({"window": 1}, "must be from 2 to 14400 frames, or 0"),
+        ({"window": -3}, "must be from 2 to 14400 frames, or 0"),
+        ({"window": 10**9}, "must be from 2 to 14400 frames, or 0"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_named(copy: Path, options: dict[str, Any], words: str) -> None:

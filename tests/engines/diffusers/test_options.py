@@ -65,6 +65,22 @@ def test_weights_in_a_byte_each_still_draw(models: Path, plan: Plan) -> None:
     assert not np.array_equal(drawn(engine, plan), drawn(load(models), plan)), "lossy, so it is said"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("wan_of_images", {"quantisation": "float8_storage", "attention": ["native"], "cache": "first_block"}),
+        ("cogvideox_of_images", {"quantisation": "float8_storage", "attention": ["native"]}),  # has a single block
+    ],
+)
+def test_options_are_tried_on_models_that_take_a_first_picture_alone(
+    models: Path, plan: Plan, name: str, options: dict[str, Any]
+) -> None:
+    engine = load(models, name, **options)
+    assert "left_out" not in engine.facts
+    assert set(options) <= set(engine.facts)
+    assert len(drawn(engine, plan, Conditions(first_frame_HWC=picture(1)))) == 10
+
+
 def test_tiles_are_decoded_as_a_whole_clip(models: Path, plan: Plan) -> None:
     engine = load(models, tiling=True)
     assert engine.facts["tiling"] is True
@@ -80,6 +96,19 @@ def test_a_clip_longer_than_a_window_goes_on_from_its_last_frame(models: Path, p
     short = replace(plan, rendered_fps=5, seed=plan.seed + 1)
     following = drawn(engine, short, Conditions(first_frame_HWC=frames_THWC[4]))
     assert np.array_equal(frames_THWC[5:9], following[1:])
+
+
+@pytest.mark.parametrize("frames", [6, 9])
+def test_a_last_frame_is_shown_even_by_a_window_of_one_frame(models: Path, plan: Plan, frames: int) -> None:
+    """Windows of five new frames, then four: of six frames, the second window shows one, and of nine all."""
+    engine = load(models, "wan_of_two_images", window=5)
+    clip = replace(plan, rendered_fps=frames)
+    both = Conditions(first_frame_HWC=picture(1), last_frame_HWC=picture(2))
+    frames_THWC = drawn(engine, clip, both)
+    assert frames_THWC.shape == (frames, 32, 48, 3)
+    second = replace(plan, rendered_fps=5, seed=plan.seed + 1)
+    following = drawn(engine, second, replace(both, first_frame_HWC=frames_THWC[4]))
+    assert np.array_equal(frames_THWC[-1], following[-1])
 
 
 def test_all_pipelines_of_a_model_share_its_weights(models: Path) -> None:

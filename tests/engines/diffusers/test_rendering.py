@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from domain.video import Operation, Plan, Shot, Size
+from engines.diffusers.call import strength_of
 from engines.diffusers.engine import DiffusersEngine
 from engines.diffusers.families import Task
+from engines.diffusers.parts import cut
 from engines.diffusers.streaming import pixels, streamer
 from engines.footage import Footage
 from engines.protocol import Conditions, OnStep, Step, Unrenderable
@@ -21,6 +23,7 @@ from engines.protocol import Conditions, OnStep, Step, Unrenderable
 from .conftest import SIZE, picture
 
 EngineOf = Callable[[str], DiffusersEngine]
+TEXT = Conditions()
 FIRST = Conditions(first_frame_HWC=picture(1))
 BOTH = Conditions(first_frame_HWC=picture(1), last_frame_HWC=picture(2))
 PLACED = replace(BOTH, keyframes=((0.5, picture(3)),))
@@ -70,6 +73,25 @@ def test_an_edit_is_drawn_from_its_source(
     assert {step.total for step in steps if step.phase == "denoise"} == {2}, "half the strength is half the way"
 
 
+@pytest.mark.parametrize("name", ["wan", "cogvideox"])
+def test_an_edit_at_no_strength_takes_one_step_of_any_number(
+    engine_of: EngineOf, plan: Plan, clips: tuple[Footage, Footage], name: str
+) -> None:
+    edit = replace(plan, operation=Operation.EDIT, source_clip="clip", source_seconds=1, strength=0.0)
+    for steps in (1, 49, 103):
+        told: list[Step] = []
+        frames_THWC = drawn(engine_of(name), replace(edit, steps=steps), Conditions(source=clips[0]), told.append)
+        assert frames_THWC.shape == (10, 32, 48, 3)
+        assert {step.total for step in told if step.phase == "denoise"} == {1}
+
+
+def test_an_edit_has_a_step_left_whatever_its_number_of_steps(plan: Plan) -> None:
+    for steps in range(1, 1001):
+        strength = strength_of(replace(plan, steps=steps, strength=0.0))
+        assert strength <= 1, "which is as far as the library goes"
+        assert int(steps * strength) == 1
+
+
 def test_what_a_mask_keeps_is_the_source_to_the_bit(
     engine_of: EngineOf, plan: Plan, clips: tuple[Footage, Footage]
 ) -> None:
@@ -110,8 +132,21 @@ def test_each_shot_has_its_own_prompt_and_picture(engine_of: EngineOf, plan: Pla
     engine = engine_of("ltx")
     frames_THWC = drawn(engine, two, Conditions(references=(None, picture(5))))
     assert len(frames_THWC) == 20
-    alone = drawn(engine, replace(plan, prompt="a lake", seed=plan.seed + 1), Conditions(first_frame_HWC=picture(5)))
+    said = replace(plan, prompt=f"a lake, {plan.prompt}", seed=plan.seed + 1)
+    alone = drawn(engine, said, Conditions(first_frame_HWC=picture(5)))
     assert np.array_equal(frames_THWC[10:], alone)
+
+
+def test_what_all_shots_have_in_common_is_in_each(engine_of: EngineOf, plan: Plan) -> None:
+    shots = (Shot("a ball", 1), Shot("a lake", 1))
+    told = [part.prompt for part in cut(replace(plan, prompt="at dusk", seconds=2, shots=shots, style="noir"), TEXT, 0)]
+    assert told == ["a ball, at dusk, noir", "a lake, at dusk, noir"]
+    one, two = (
+        drawn(engine_of("wan"), replace(plan, prompt=common, seconds=2, shots=shots), TEXT)
+        for common in ("at dusk", "at noon")
+    )
+    assert not np.array_equal(one[:10], two[:10])
+    assert not np.array_equal(one[10:], two[10:])
 
 
 def test_a_style_changes_the_words(engine_of: EngineOf, plan: Plan) -> None:
