@@ -135,7 +135,8 @@ class _Errand:
         """The file of a completed video, which some far ends write a moment after they say so."""
         for _ in range(NO_CONTENT_TRIES):
             try:
-                self._wire.fetch(video_id, self._file, self._watch.sign, self._watch.rest)
+                left = self._give_up_at - time.monotonic()
+                self._wire.fetch(video_id, self._file, self._watch.sign, self._watch.rest, left)
             except Forgotten:
                 self._watch.rest(FIRST_PAUSE)
                 self._wire.look(video_id, self._watch.rest)  # really forgotten?

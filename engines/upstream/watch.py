@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from engines.protocol import OnStep, Step
+from engines.upstream.calls import SLICE
 from engines.upstream.wire import Job
 
-SLICE = 0.5  # seconds at most between two chances to interrupt
 QUEUED = "queued"
 ESTIMATED_AT_MOST = 0.95  # of the steps: an estimate never says that all is done
 

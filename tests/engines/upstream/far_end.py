@@ -67,6 +67,7 @@ class Misbehaviour:
     create: list[Callable[[Handler], None] | tuple[int, dict[str, str], Any]] = field(default_factory=list)
     look: list[Callable[[Handler], None] | tuple[int, dict[str, str], Any]] = field(default_factory=list)
     content: list[Callable[[Handler], None] | tuple[int, dict[str, str], Any]] = field(default_factory=list)
+    delete: list[Callable[[Handler], None] | tuple[int, dict[str, str], Any]] = field(default_factory=list)
     size: Size | None = None  # draws another
     frames: int | None = None  # draws so many
     fps: int | None = None  # draws at another rate
@@ -85,6 +86,7 @@ class FarEnd(ThreadingHTTPServer):
         self.key = key
         self.jobs: dict[str, Rendering] = {}
         self.made: list[Rendering] = []
+        self.keys: dict[str, Rendering] = {}
         self.asked: list[Asked] = []
         self.wrong = Misbehaviour()
 
@@ -117,11 +119,20 @@ class Handler(BaseHTTPRequestHandler):
         if reason := self._refusal(asked):
             self.refuse(400, reason)
             return
+        self.answer(200, self._shown(self.begin(asked)))
+
+    def begin(self, asked: Asked) -> Rendering:
+        """A video of its own; at a Kinema the one that the key names, if there is one."""
+        key = asked.headers.get("idempotency-key", "") if self.server.dialect == "kinema" else ""
+        if key in self.server.keys:
+            return self.server.keys[key]
         fields = {**asked.fields, **continued(asked)}
         job = Rendering(f"video_{uuid.uuid4().hex}", fields, error=self.server.wrong.error)
         self.server.jobs[job.id] = job
         self.server.made.append(job)
-        self.answer(200, self._shown(job))
+        if key:
+            self.server.keys[key] = job
+        return job
 
     def do_GET(self) -> None:
         self._asked()
@@ -140,6 +151,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._asked()
+        if self._misbehaved(self.server.wrong.delete):
+            return
         job = self.server.jobs.pop(self.path.split("/")[3], None)
         if job is None:
             self.refuse(404, "Video not found")
