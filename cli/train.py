@@ -62,10 +62,11 @@ def _refusals() -> tuple[type[Exception], ...]:
     """What a user can set right. They come with torch, so they are only looked up when something was raised."""
     from engines.dit.clips import BadClips  # noqa: PLC0415 - see above
     from engines.dit.lora import Unfit  # noqa: PLC0415 - see above
+    from engines.dit.train import Stale  # noqa: PLC0415 - see above
     from engines.dit.train_lora import OtherTraining  # noqa: PLC0415 - see above
     from engines.dit.travel import Damaged  # noqa: PLC0415 - see above
 
-    return BadClips, Unfit, OtherTraining, Damaged, FileNotFoundError
+    return BadClips, Unfit, OtherTraining, Stale, Damaged, FileNotFoundError
 
 
 def _declare_minutes(stage: argparse.ArgumentParser) -> None:
@@ -120,7 +121,7 @@ def _declare_lora(stage: argparse.ArgumentParser) -> None:
     stage.add_argument("--state", type=Path, metavar="FILE", help="what a later run goes on with; beside the adapter")
     stage.add_argument("--minutes", type=_positive, default=10.0, help="of all runs together (10)")
     stage.add_argument("--steps", type=int, metavar="N", help="end after so many steps instead")
-    stage.add_argument("--rank", type=int, default=8, metavar="N", help="size of the adapter (8)")
+    stage.add_argument("--rank", type=_count, default=8, metavar="N", help="size of the adapter (8)")
     stage.add_argument("--alpha", type=_positive, metavar="A", help="its strength at weight 1; the rank unless given")
     stage.add_argument("--rate", type=_positive, default=4e-3, help="of learning (0.004)")
     stage.add_argument("--fps", type=int, default=6, choices=(6, 12), help="frames a second to read clips at (6)")
@@ -143,6 +144,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if value <= 0:
         raise argparse.ArgumentTypeError("must be more than 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return value
 
 

@@ -128,7 +128,10 @@ def grown(state: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
     state.setdefault("steer.weight", torch.zeros_like(wanted["steer.weight"]))
     more = wanted["steer.weight"].shape[1] - state["steer.weight"].shape[1]
     state["steer.weight"] = functional.pad(state["steer.weight"], (0, more))
-    state = {**{name: value for name, value in wanted.items() if name.startswith("finish.")}, **state}
+    state = {
+        **{name: value for name, value in wanted.items() if name.startswith("finish.") or ".near." in name},
+        **state,
+    }
     enter, marks = state["enter.weight"], wanted["enter.weight"].shape[1] - state["enter.weight"].shape[1] + 1
     if marks > 1:
         state["enter.weight"] = torch.cat([enter[:, :-1], enter[:, -1:].expand(-1, marks) / marks], 1)

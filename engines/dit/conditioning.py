@@ -25,6 +25,7 @@ FPS = 12.0  # the rate that the numbers are relative to
 STYLES = ("cinematic", "cartoon", "sketch", "noir")
 CONTROLS = 3 + len(STYLES)
 HURRIED = 2  # more of them for a distilled model
+STRONGEST = 6.0  # guidance that a distilled model is taught; less than 1 is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,11 @@ import torch
 from torch import Tensor
 
 from engines.dit import flow
-from engines.dit.conditioning import Window, hurried
+from engines.dit.conditioning import STRONGEST, Window, hurried
 from engines.dit.model import Transformer
 from engines.dit.train_transformer import Batch
 
 STEPS = {0: 0.5, 8: 0.25, 4: 0.25}  # how many steps the stride of a batch belongs to, and the odds; 0: none at all
-STRONGEST = 6.0  # guidance
 INSTANT = 8  # steps whose halves are the teacher's
 
 Guess = Callable[[Tensor, Tensor, Tensor], Tensor]  # state, its time_B, the time to go to -> clean latents

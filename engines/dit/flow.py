@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from engines.dit.conditioning import hurried
+from engines.dit.conditioning import STRONGEST, hurried
 
 if TYPE_CHECKING:
     from engines.dit.conditioning import Window
@@ -130,7 +130,8 @@ class Distilled:
     def __call__(self, state_1LZhw: Tensor, time: float, then: float) -> Tensor:
         """Guess which clean latents lead to the right state at `then`; known ones are returned as they are."""
         tokens = state_1LZhw[0, :, 0].numel() // 4
-        time_B, then_B, guidance_B = (torch.tensor([number]) for number in (time, then, self.guidance))
+        guidance = min(max(self.guidance, 1.0), STRONGEST)
+        time_B, then_B, guidance_B = (torch.tensor([number]) for number in (time, then, guidance))
         told = hurried(self.window, guidance_B, way_at(then_B, tokens) - way_at(time_B, tokens))
         return self.window.kept(self.model(state_1LZhw, told, time_B.to(state_1LZhw.device), self.text))
 

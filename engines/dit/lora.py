@@ -20,6 +20,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ def fitting(adapter: Adapter, checkpoint: Checkpoint, path: Path) -> Adapter:
 
 
 def _sizes(config: Config) -> Config:
-    """What the shapes of weights follow from: how long and how large clips are in training does not matter."""
-    return replace(config, transformer=replace(config.transformer, short_side=0, window=0))
+    """What the shapes of layers follow from: how long and how large clips are in training does not matter."""
+    return replace(config, transformer=replace(config.transformer, short_side=0, window=0, distilled=False))
 
 
 def save(adapter: Adapter, path: Path) -> None:
@@ -148,6 +149,8 @@ def read(path: Path) -> Adapter:
         config, alpha = Config.from_json(values["config"]), float(values["alpha"])
     except (KeyError, TypeError, ValueError) as error:
         raise Unfit(f"{path} is no adapter of the embedded model") from error
+    if not isfinite(alpha):
+        raise Unfit(f"{path} has no finite strength")
     if values["kind"] != KIND:
         raise Unfit(f"{path} is an adapter of another kind: {values['kind']}")
     pairs = _pairs(tensors, path)
@@ -162,8 +165,9 @@ def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tensor,
     pairs = {name: (tensors[name + DOWN], tensors[name + UP]) for name in names}
     if any(each.ndim != 2 for pair in pairs.values() for each in pair):
         raise Unfit(f"{path} holds something that is no matrix")
-    if len({rank for down, up in pairs.values() for rank in (down.shape[0], up.shape[1])}) != 1:
-        raise Unfit(f"{path} has matrices of several ranks")
-    if not all(bool(torch.isfinite(each).all()) for pair in pairs.values() for each in pair):
-        raise Unfit(f"{path} holds numbers that are not finite")
+    ranks = {rank for down, up in pairs.values() for rank in (down.shape[0], up.shape[1])}
+    if len(ranks) != 1 or 0 in ranks:
+        raise Unfit(f"{path} has matrices of several ranks, or of none")
+    if not all(bool(torch.isfinite(up @ down).all()) for down, up in pairs.values()):
+        raise Unfit(f"{path} holds numbers that are not finite, or too large")
     return pairs

@@ -36,6 +36,7 @@ class Place:
     cosine_B1KE: Tensor
     sine_B1KE: Tensor
     features_BLSF: Tensor
+    rows: int  # of tokens
 
 
 def place_of(at_BL: Tensor, still_BL: Tensor, height: int, width: int, head: int) -> Place:
@@ -62,7 +63,7 @@ def place_of(at_BL: Tensor, still_BL: Tensor, height: int, width: int, head: int
     shape = torch.tensor([half_y, half_x, 4 / short], device=device).expand(*shape_BLS, -1)
     kind = torch.stack([still_BL[:, :1].expand_as(still_BL), still_BL], dim=-1)[:, :, None].expand(*shape_BLS, -1)
     features = torch.cat([waves.sin(), waves.cos(), shape, kind], dim=-1)
-    return Place(angle_B1KE.cos(), angle_B1KE.sin(), features)
+    return Place(angle_B1KE.cos(), angle_B1KE.sin(), features, rows)
 
 
 def rotate(x_BHKE: Tensor, place: Place) -> Tensor:
@@ -91,12 +92,33 @@ def modulate(x_BLSD: Tensor, shift_BLSD: Tensor, scale_BLSD: Tensor) -> Tensor:
     return unit(x_BLSD) * (1 + scale_BLSD) + shift_BLSD
 
 
+class Neighbours(nn.Module):
+    """What the eight tokens around a token say: one small convolution for each feature, then a mix of the features.
+
+    Outlines run over the edges of tokens, and attention is slow to learn that. After Mix-FFN (SegFormer, Xie et al.
+    2021; SANA, Xie et al. 2024), beside the perceptron instead of inside, where it costs a quarter.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.mix = nn.Linear(width, width)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, x_BLSD: Tensor, rows: int) -> Tensor:
+        """What to add to the tokens."""
+        x_NDhw = x_BLSD.flatten(0, 1).transpose(1, 2).unflatten(2, (rows, -1)).contiguous()
+        return self.mix(self.look(x_NDhw).flatten(2).transpose(1, 2)).view(x_BLSD.shape)
+
+
 class Block(nn.Module):
-    """Attention over all tokens, attention to the words, and a perceptron."""
+    """A look at the neighbours, attention over all tokens, attention to the words, and a perceptron."""
 
     def __init__(self, width: int, heads: int, text_width: int) -> None:
         super().__init__()
         self.heads = heads
+        self.near = Neighbours(width)
         self.mix = nn.Linear(width, 3 * width, bias=False)
         self.leave = nn.Linear(width, width)
         self.ask = nn.Linear(width, width, bias=False)
@@ -115,6 +137,7 @@ class Block(nn.Module):
     def forward(self, x_BLSD: Tensor, control_BLS6D: Tensor, words_BND: Tensor, bias: Tensor, place: Place) -> Tensor:
         """[B,L,S,D] -> the same."""
         shape = x_BLSD.shape
+        x_BLSD = x_BLSD + self.near(unit(x_BLSD), place.rows)
         shift, scale, gate, shift2, scale2, gate2 = (control_BLS6D + self.table).unbind(3)
         q, k, v = (self.split(part) for part in self.mix(modulate(x_BLSD, shift, scale).flatten(1, 2)).chunk(3, -1))
         seen = attend(rotate(unit(q), place), rotate(unit(k), place), v)

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from domain.video import Size
 from engines.dit.seams import share
+from engines.protocol import Unrenderable
 
 Frame = NDArray[np.float32]  # HWC
 
@@ -54,7 +55,9 @@ def frames_of(video_TCHW: Tensor) -> NDArray[np.float32]:
 
 
 def bytes_of(frames_THWC: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Frames as they leave an engine."""
+    """Frames as they leave an engine. Raises Unrenderable for what is no picture."""
+    if not np.isfinite(frames_THWC).all():
+        raise Unrenderable("the model drew numbers that are not finite")
     return np.rint(frames_THWC.clip(0, 1) * 255).astype(np.uint8)
 
 

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from engines.dit import parallel
 
+ASTRAY = 20  # gradients in a row that may be no numbers
 EDGES = ("direct", "table", "text.place", "enter", "leave.weight")  # matrices that read or write data, not hidden ones
 
 
@@ -61,6 +64,14 @@ class Average:
             self.values[name].lerp_(value.detach().float(), weight)
 
 
+def digest_of(network: nn.Module) -> str:
+    """SHA-256 over all weights and buffers, in hex; as bfloat16, as which they travel."""
+    total = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        total.update(name.encode() + value.detach().cpu().bfloat16().contiguous().view(torch.int16).numpy().tobytes())
+    return total.hexdigest()
+
+
 def optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for whatever reads or writes data, and for vectors."""
     hidden = [
@@ -88,7 +99,7 @@ class Run:
         networks: Mapping[str, Any] | None = None,
     ) -> None:
         self.networks = dict(networks or {})  # what the weights belong to: plain values, kept beside them
-        self.model, self.path, self.rate, self.decay = model, path, rate, decay
+        self.model, self.path, self.rate, self.decay, self.astray = model, path, rate, decay, 0
         self.optimisers = optimisers(model, rate)
         self.average, self.step, spent = Average(model), 0, 0.0
         if path.exists():
@@ -110,7 +121,10 @@ class Run:
         return state["spent"]
 
     def learn(self, loss: Tensor) -> float:
-        """One step of the optimisers; returns the norm of the gradient."""
+        """One step of the optimisers; returns the norm of the gradient. One that is not finite changes nothing.
+
+        Raises FloatingPointError when there is no other any more.
+        """
         for optimiser in self.optimisers:
             optimiser.zero_grad()
             for group in optimiser.param_groups:
@@ -118,12 +132,16 @@ class Run:
         loss.backward()
         parallel.average_gradients(self.model)
         parallel.average_buffers(self.model)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.average.update(self.model, self.decay)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0).item()
         self.step += 1
-        return norm.item()
+        self.astray = 0 if isfinite(norm) else self.astray + 1
+        if self.astray > ASTRAY:
+            raise FloatingPointError(f"{ASTRAY} gradients in a row were not finite; the state is of before them")
+        if not self.astray:
+            for optimiser in self.optimisers:
+                optimiser.step()
+            self.average.update(self.model, self.decay)
+        return norm
 
     def save(self, every: float = 0.0) -> None:
         """Write the state, unless it was written less than `every` seconds ago; never leaves half a file."""

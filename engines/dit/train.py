@@ -16,7 +16,7 @@ import argparse
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.dit import checkpoint as checkpoints
 from engines.dit import distil as distilling
@@ -36,7 +36,7 @@ from engines.dit.conditioning import Window, controls
 from engines.dit.config import SIZES, Config
 from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
-from engines.dit.run import Run
+from engines.dit.run import Run, digest_of
 from engines.dit.train_transformer import Batch, Pool
 
 FIRST = 2  # batches of a pool before it is used more than once
@@ -58,6 +58,10 @@ GRID_PROMPTS = (
 )
 
 Progress = Callable[[str], None]
+
+
+class Stale(Exception):
+    """A state that does not belong to the states beside it; the text says which."""
 
 
 def say(line: str) -> None:
@@ -112,6 +116,7 @@ def train_denoiser(
     networks.codec.to(device)
     rate = 2e-3 if begin is None else 1.4e-3
     told = {"words": list(networks.vocabulary.words), "config": networks.config.to_json()}
+    told |= of_one_piece(folder / "transformer.pt", {"codec": networks.codec})
     run = Run(model, folder / "transformer.pt", minutes, rate, decay=0.998, networks=told)
     if compiling:
         compiled(model)
@@ -126,6 +131,7 @@ def distil(minutes: float, folder: Path, tell: Progress = say, *, device: str = 
     networks.codec.to(device)
     student = networks.transformer.train().to(device)
     told = {"words": list(networks.vocabulary.words), "config": networks.config.to_json()}
+    told |= of_one_piece(folder / "distilled.pt", {"codec": taught.codec, "transformer": taught.transformer})
     run = Run(student, folder / "distilled.pt", minutes, rate=7e-4, decay=0.99, networks=told)
     study(run, networks, partial(distilling.loss_of, student, teacher), folder, tell, device=device, begin=0.5)
 
@@ -186,6 +192,16 @@ def untrained(folder: Path, begin: Path | None, config: Config) -> Checkpoint:
     return networks
 
 
+def of_one_piece(path: Path, made_from: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Digests of the networks that a state is made from, to be kept in it. Raises Stale if it was made from others."""
+    digests = {name: digest_of(network) for name, network in made_from.items()}
+    stored = torch.load(path, weights_only=True, map_location="cpu", mmap=True) if path.exists() else {}
+    for name, digest in digests.items():
+        if stored.get(name, digest) != digest:
+            raise Stale(f"{path} was made from another {name}.pt than the one beside it: move it away to begin again")
+    return digests
+
+
 def described(state: dict[str, Any]) -> Checkpoint:
     """Untrained networks of the sizes and the vocabulary that a state of the second stage was made with."""
     return checkpoints.fresh(Config.from_json(state["config"]), state["words"])
@@ -231,6 +247,11 @@ def averaged(folder: Path, stage: str = "transformer") -> Checkpoint:
     states = {name: torch.load(folder / f"{name}.pt", weights_only=True, map_location="cpu") for name in names}
     made = described(states[stage])
     made.codec.load_state_dict(states["codec"]["average"])
+    made_from: dict[str, nn.Module] = {"codec": made.codec}
+    if stage != "transformer":
+        made_from["transformer"] = described(states["transformer"]).transformer
+        made_from["transformer"].load_state_dict(states["transformer"]["average"])
+    of_one_piece(folder / f"{stage}.pt", made_from)
     made.transformer.load_state_dict(states[stage]["average"])
     card = {name: {"steps": state["step"], "minutes": round(state["spent"], 1)} for name, state in states.items()}
     return replace(made, card=card)

@@ -206,7 +206,7 @@ class Tuning:
             loss = loss_of(self.base.transformer, self.base.vocabulary, lesson, generator)
             self.optimiser.zero_grad()
             loss.backward()
-        nn.utils.clip_grad_norm_(self.pairs.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.pairs.parameters(), 1.0, error_if_nonfinite=True)  # the state stays as it was
         self.optimiser.param_groups[0]["lr"] = self.recipe.rate * min(1.0, (self.step + 1) / 20) * (1.05 - self.share)
         self.optimiser.step()
         self.step += 1

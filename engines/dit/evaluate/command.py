@@ -27,7 +27,7 @@ IMAGES = Path("docs/img")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`score` or `sheets`: 0 when done. `compare`: 1 if a bar dropped. Tables go to stdout, progress to stderr."""
+    """`score` or `sheets`: 0 when done. `compare`: 1 if a bar dropped, 2 for unlike exams. Tables go to stdout, progress to stderr."""
     asked = parser().parse_args(arguments)
     if asked.what == "compare":
         return compare(asked)
@@ -60,7 +60,11 @@ def score(asked: argparse.Namespace) -> int:
 
 def compare(asked: argparse.Namespace) -> int:
     """Whether newer weights may replace older ones."""
-    fell = dropped(*(json.loads(path.read_text()) for path in (asked.before, asked.after)))
+    try:
+        fell = dropped(*(json.loads(path.read_text()) for path in (asked.before, asked.after)))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     print("\n".join(fell) or "No bar dropped.")
     return 1 if fell else 0
 

@@ -88,10 +88,15 @@ def measures_of(report: Mapping[str, Any]) -> list[Measure]:
 
 
 def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The measures whose bar the later report no longer passes, or misses by more; new weights have none of these."""
-    earlier = {each.what: each for each in measures_of(before)}
-    pairs = ((earlier[each.what], each) for each in measures_of(after) if each.what in earlier)
-    return [new.what for old, new in pairs if not new.passed and new.bar is not None and (old.passed or new.worse(old))]
+    """The measures whose bar the later report no longer passes, or misses by more, or does not hold.
+
+    New weights may have none of these. Raises ValueError for reports of exams that asked other things.
+    """
+    if unlike := [name for name in ("count", "steps", "size") if before.get(name) != after.get(name)]:
+        raise ValueError(f"the reports are of exams with another {', another '.join(unlike)}")
+    later = {each.what: each for each in measures_of(after)}
+    pairs = ((old, later.get(old.what)) for old in measures_of(before) if old.bar is not None)
+    return [old.what for old, new in pairs if new is None or (not new.passed and (old.passed or new.worse(old)))]
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from domain.video import Plan
 from engines.dit import checkpoint as checkpoints
 from engines.dit import distil, flow, train_transformer
 from engines.dit.checkpoint import Checkpoint
-from engines.dit.conditioning import Window, controls
+from engines.dit.conditioning import STRONGEST, Window, controls
 from engines.dit.distil import INSTANT, Question, answer, guided, hurrying, joined, question
 from engines.dit.engine import DitEngine
 from engines.dit.lessons import Lesson
@@ -76,7 +76,7 @@ def test_questions_are_where_the_sampler_will_be(batch: Batch, steps: int) -> No
     strides_B = flow.way_at(question.then_B, question.tokens) - flow.way_at(question.time_B, question.tokens)
     assert strides_B.tolist() == pytest.approx([1 / steps if steps else 0.0] * len(strides_B), abs=1e-4)
     assert (question.then_B <= 1).all()
-    assert ((question.guidance_B >= 1) & (question.guidance_B <= distil.STRONGEST)).all()
+    assert ((question.guidance_B >= 1) & (question.guidance_B <= STRONGEST)).all()
     known = batch.window.mask_BLhw.unsqueeze(2)
     assert torch.equal(question.window.known_BLZhw, batch.clean_BLZhw * known)
 

@@ -11,9 +11,9 @@ import torch
 
 from domain.video import Lora, Plan, Shot, Size
 from engines.dit import lora
-from engines.dit.checkpoint import Checkpoint
+from engines.dit.checkpoint import Checkpoint, fresh, student
 from engines.dit.engine import LONG, DitEngine, working_size
-from engines.protocol import Conditions, Interrupted, Step
+from engines.protocol import Conditions, Interrupted, Step, Unrenderable
 from tests.engines.dit.rendering import clip_of, render
 
 
@@ -186,6 +186,18 @@ def test_adapters_bend_the_clip_by_their_weight(networks: Checkpoint, plan: Plan
 @pytest.mark.parametrize("prompt", ["", "zxqv 漢字 🙂", "word " * 6000, "\x00 -- !!", "cut to", "shot 1: shot 2:"])
 def test_no_prompt_can_break_a_render(engine: DitEngine, plan: Plan, prompt: str) -> None:
     assert clip_of(engine, replace(plan, prompt=prompt, steps=1)).shape[0] == 6
+
+
+def test_numbers_that_are_not_finite_are_no_clip(networks: Checkpoint, plan: Plan) -> None:
+    broken = replace(networks, transformer=fresh(networks.config, list(networks.vocabulary.words)).transformer)
+    broken.transformer.leave.bias.data[0] = torch.nan
+    with pytest.raises(Unrenderable, match="not finite"):
+        render(DitEngine(broken), plan)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 30.0])
+def test_a_student_takes_any_guidance(networks: Checkpoint, plan: Plan, guidance: float) -> None:
+    assert clip_of(DitEngine(student(networks)), replace(plan, guidance=guidance)).std() > 0
 
 
 def test_shots_are_drawn_apart(engine: DitEngine, plan: Plan) -> None:

@@ -142,6 +142,20 @@ def test_newer_weights_are_refused_when_a_bar_drops(
     assert ("single attribute" in capsys.readouterr().out) == bool(fell)
 
 
+@pytest.mark.parametrize(
+    ("after", "code", "said"),
+    [({"parts": {}}, 1, "single attribute"), ({"parts": {}, "count": 36}, 2, "another count")],
+)
+def test_weights_that_were_asked_less_are_refused_too(
+    after: dict[str, object], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    told = {"parts": {"single": {"measures": [Measure("single attribute", 0.5, bar=0.9).to_json()]}}}
+    for name, report in (("before", told), ("after", after)):
+        (tmp_path / name).write_text(json.dumps(report))
+    assert evaluate.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == code
+    assert said in "".join(capsys.readouterr())
+
+
 def test_every_sheet_is_drawn_small(exam: evaluate.Exam, tmp_path: Path) -> None:
     drawn = list(evaluate.draw_sheets(exam, tmp_path, ("first-frame", "inpaint", "shots")))
     assert [path.name for path in drawn] == ["dit-first-frame.webp", "dit-inpaint.webp", "dit-shots.webp"]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engines.dit import lora
-from engines.dit.checkpoint import Checkpoint, fresh
+from engines.dit.checkpoint import Checkpoint, fresh, student
 from engines.dit.conditioning import Window, controls
 from engines.dit.lora import Adapter, Unfit
 from engines.dit.model import Transformer
@@ -108,7 +108,12 @@ def test_larger_pictures_do_not_matter_and_another_base_is_logged(
     assert "another base" in caplog.text
 
 
-def broken(path: Path, networks: Checkpoint, how: str) -> None:
+def test_a_student_takes_the_adapters_of_its_teacher(networks: Checkpoint, tmp_path: Path) -> None:
+    lora.save(adapter_for(networks), tmp_path / "ink.safetensors")
+    assert lora.load({"ink": tmp_path / "ink.safetensors"}, student(networks))
+
+
+def broken(path: Path, networks: Checkpoint, how: str) -> None:  # noqa: C901, PLR0912 - one case for each thing that is wrong
     """The same adapter with one thing wrong."""
     made = adapter_for(networks)
     lora.save(made, path)
@@ -127,6 +132,13 @@ def broken(path: Path, networks: Checkpoint, how: str) -> None:
             tensors[first + ".down"] = tensors[first + ".down"].flatten()
         case "not finite":
             tensors[first + ".up"][0, 0] = torch.nan
+        case "too large":
+            for end in (".up", ".down"):
+                tensors[first + end] = torch.full_like(tensors[first + end], 3e30)
+        case "no rank":
+            tensors = {name: value[:0] if name.endswith(".down") else value[:, :0] for name, value in tensors.items()}
+        case "no strength":
+            header["alpha"] = torch.nan
         case "another layer":
             tensors |= {f"blocks.9.mix{end}": tensors.pop(first + end) for end in (".down", ".up")}
         case "another kind":
@@ -146,6 +158,9 @@ def broken(path: Path, networks: Checkpoint, how: str) -> None:
         ("a row too few", "does not fit the layer"),
         ("a vector", "no matrix"),
         ("not finite", "not finite"),
+        ("too large", "too large"),
+        ("no rank", "or of none"),
+        ("no strength", "no finite strength"),
         ("another layer", r"does not fit the layer blocks\.9\.mix"),
         ("another kind", "another kind"),
         ("no card", "no adapter"),

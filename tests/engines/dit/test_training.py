@@ -21,8 +21,9 @@ from engines.dit.conditioning import moment
 from engines.dit.engine import DitEngine
 from engines.dit.lessons import Kind, Lesson
 from engines.dit.run import Run
-from engines.dit.train import own
+from engines.dit.train import Stale, export, of_one_piece, own, train_denoiser
 from engines.dit.train_transformer import Pool
+from engines.dit.travel import pack, unpack
 from tests.engines.dit.conftest import SMALL
 from tests.journeys.system import eventually
 
@@ -69,6 +70,48 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert second.clock.spent > 0
     assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
     assert torch.equal(first.average.values["encoder.direct.weight"], second.average.values["encoder.direct.weight"])
+
+
+def test_a_gradient_that_is_no_number_changes_nothing_and_twenty_end_the_run(tmp_path: Path) -> None:
+    codec = checkpoints.fresh(SMALL, []).codec
+    run = Run(codec, tmp_path / "codec.pt", minutes=10, rate=1e-3, decay=0.9)
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+
+    def learn(factor: float) -> None:
+        run.learn(factor * torch.stack([weight.square().sum() for weight in codec.parameters()]).sum())
+
+    learn(float("nan"))
+    assert all(torch.equal(before[name], value) for name, value in codec.state_dict().items())
+    learn(1.0)
+    assert not torch.equal(before["encoder.direct.weight"], codec.encoder.direct.weight)
+    for _ in range(20):
+        learn(float("inf"))
+    with pytest.raises(FloatingPointError):
+        learn(float("inf"))
+
+
+def written(folder: Path, name: str, network: torch.nn.Module, **told: object) -> None:
+    Run(network, folder / f"{name}.pt", minutes=10, rate=1e-3, decay=0.9, networks=told).save()
+
+
+def test_states_that_do_not_belong_together_are_told_apart(networks: Checkpoint, tmp_path: Path) -> None:
+    told = {"words": list(networks.vocabulary.words), "config": networks.config.to_json()}
+    written(tmp_path, "codec", networks.codec)
+    of_codec = of_one_piece(tmp_path / "transformer.pt", {"codec": networks.codec})
+    written(tmp_path, "transformer", networks.transformer, **told, **of_codec)
+    export(tmp_path, tmp_path / "weights")
+
+    pack(tmp_path / "codec.pt", tmp_path / "parts")  # what travels loses digits, and is still the same
+    (tmp_path / "codec.pt").unlink()
+    unpack(tmp_path / "parts" / "codec.sha256", tmp_path)
+    export(tmp_path, tmp_path / "weights")
+
+    (tmp_path / "codec.pt").unlink()
+    written(tmp_path, "codec", checkpoints.fresh(networks.config, [], seed=5).codec)
+    with pytest.raises(Stale, match=r"transformer\.pt was made from another codec\.pt"):
+        export(tmp_path, tmp_path / "weights")
+    with pytest.raises(Stale, match="move it away"):
+        train_denoiser(1.0, tmp_path)
 
 
 @pytest.mark.parametrize(
