@@ -27,7 +27,10 @@ IMAGES = Path("docs/img")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`score` or `sheets`: 0 when done. `compare`: 1 if a bar dropped, 2 for unlike exams. Tables go to stdout, progress to stderr."""
+    """`score` or `sheets`: 0 when done. `compare`: 1 if a bar dropped, 2 for unlike exams.
+
+    Tables go to stdout, progress to stderr.
+    """
     asked = parser().parse_args(arguments)
     if asked.what == "compare":
         return compare(asked)

@@ -150,8 +150,8 @@ def test_weights_that_were_asked_less_are_refused_too(
     after: dict[str, object], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     told = {"parts": {"single": {"measures": [Measure("single attribute", 0.5, bar=0.9).to_json()]}}}
-    for name, report in (("before", told), ("after", after)):
-        (tmp_path / name).write_text(json.dumps(report))
+    for name, stored in (("before", told), ("after", after)):
+        (tmp_path / name).write_text(json.dumps(stored))
     assert evaluate.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == code
     assert said in "".join(capsys.readouterr())
 
