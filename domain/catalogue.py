@@ -7,9 +7,10 @@ import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from domain.capabilities import CAPABILITIES
+from domain import entries
+from domain.entries import MOST_EXTENSION_SECONDS
 from domain.errors import InvalidRequest, NotFound
 from domain.upstream import far_end
 from domain.video import Operation, Plan, Request, Size
@@ -29,7 +30,6 @@ NEEDS = {  # parameter -> capability
     "characters": "characters",
 }
 OPERATION_NEEDS = {Operation.EDIT: "video", Operation.EXTEND: "extend"}
-MOST_EXTENSION_SECONDS = 20  # at a time
 MOST_TOTAL_SECONDS = 120
 MOST_EXTENSIONS = 6
 
@@ -93,23 +93,15 @@ class Catalogue:
 
 def load(path: Path, *, testcard: bool = False) -> Catalogue:
     """Read models.toml. The test card is offered only when asked for. Raises ValueError for what makes no sense."""
-    entries = tomllib.loads(path.read_text())["model"]
-    models = tuple(_model(entry) for entry in entries)
+    found: Any = tomllib.loads(path.read_text()).get("model")
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in cast("list[object]", found)):
+        raise ValueError(f"{path}: there must be a [[model]]")
+    models = tuple(_model(entry) for entry in cast("list[dict[str, Any]]", found))
     return Catalogue(tuple(model for model in models if testcard or model.engine != "testcard"))
 
 
 def _model(entry: dict[str, Any]) -> Model:
-    values: dict[str, Any] = {**entry, "capabilities": frozenset(entry["capabilities"])}
-    values |= {name: tuple(entry[name]) for name in ("aliases", "seconds", "steps")}
-    rates: dict[str, int] = entry.get("rates") or {entry["fps"]: entry["rendered_fps"]}
-    values["rates"] = {int(delivered): drawn for delivered, drawn in rates.items()}
-    model = Model(**values)
-    if unknown := model.capabilities - CAPABILITIES:
-        raise ValueError(f"{model.name}: no such capability: {', '.join(sorted(unknown))}")
-    if model.rates.get(model.fps) != model.rendered_fps:
-        raise ValueError(f"{model.name}: rates must hold fps = rendered_fps")
-    if any(delivered % drawn for delivered, drawn in model.rates.items()):
-        raise ValueError(f"{model.name}: fps must be a multiple of rendered_fps")
+    model = Model(**entries.read(entry))
     if model.engine == "upstream":
         far_end(model.name, model.path, model.options, model.capabilities, model.steps)
     return model
@@ -214,6 +206,7 @@ def _check_length(request: Request, model: Model) -> None:
     elif request.seconds not in model.seconds:
         raise unsupported("seconds", str(request.seconds), [str(value) for value in model.seconds])
     _check_parts(request)
+    _check_moments(request, model)
 
 
 def _check_source(request: Request, model: Model) -> None:
@@ -235,13 +228,30 @@ def _check_parts(request: Request) -> None:
             f"The shots have {shots} seconds together, the video {request.seconds}; they must be equal.", param="shots"
         )
     moments = [frame.second for frame in request.keyframes]
-    if len(set(moments)) < len(moments) or any(moment > request.seconds for moment in moments):
+    if len(set(moments)) < len(moments) or not all(0 <= moment <= request.seconds for moment in moments):
         raise InvalidRequest(
             f"Each keyframe must have a second of its own, from 0 to {request.seconds}.", param="keyframes"
         )
     names = [lora.name for lora in request.loras]
     if len(set(names)) < len(names):
         raise InvalidRequest("Each of the loras may be named once.", param="loras")
+
+
+def _check_moments(request: Request, model: Model) -> None:
+    """No two pictures for one frame: one of them would be lost."""
+    rate = model.rates[model.fps if request.fps is None else request.fps]
+    last = request.seconds * rate - 1
+    taken: dict[int, str] = {} if request.first_frame is None else {0: "'input_reference'"}
+    taken |= {} if request.last_frame is None else {last: "'last_frame'"}
+    for moment in sorted(keyframe.second for keyframe in request.keyframes):
+        number, name = min(last, round(moment * rate)), f"the keyframe at {moment:g} s"
+        if number in taken:
+            raise InvalidRequest(
+                f"Each keyframe must have a frame of its own: of {rate} frames a second, {taken[number]} and {name}"
+                " have the same.",
+                param="keyframes",
+            )
+        taken[number] = name
 
 
 def _check_extension(request: Request, model: Model) -> None:

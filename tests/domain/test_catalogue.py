@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from domain import catalogue
+from domain import catalogue, entries
+from domain.catalogue import Model
 from domain.errors import InvalidRequest, NotFound
 from domain.video import Keyframe, Lora, Operation, Plan, Request, Shot, Size
 
@@ -93,6 +95,104 @@ def test_rates_hold_the_default_and_multiples_only(tmp_path: Path) -> None:
         (tmp_path / "models.toml").write_text(text)
         with pytest.raises(ValueError, match=complaint):
             catalogue.load(tmp_path / "models.toml")
+
+
+ENTRY: dict[str, Any] = {
+    "name": "own", "engine": "dit", "path": "weights", "pool": "small", "aliases": [], "sizes": {"1280x720": "256x144"},
+    "seconds": [4], "fps": 12, "rendered_fps": 6, "steps": [4, 8, 32], "guidance": 2.0, "capabilities": ["text"],
+    "price_micros": 1, "cost_ms": 1,
+}  # fmt: skip
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"engine": "ditt"}, "engine must be one of .*, not 'ditt'"),
+    ({"engine": ["dit"]}, "engine must be one of"),
+    ({"sizes": {"1280x720": "nonsense"}}, "sizes: 'nonsense' is no size"),
+    ({"sizes": {"nonsense": "256x144"}}, "sizes: 'nonsense' is no size"),
+    ({"sizes": {"1281x720": "256x144"}}, "sizes: the sides of the file must be even, not 1281x720"),
+    ({"sizes": {"1280x720": "250x144"}}, "sizes: 1280x720 must be drawn with sides that are multiples of 16"),
+    ({"sizes": {"1280x00": "256x144"}}, "sizes: 1280x00"),
+    ({"sizes": {"01280x720": "256x144"}}, "sizes: 01280x720"),
+    ({"sizes": {}}, "sizes must be"),
+    ({"sizes": {"1280x720": 5}}, "sizes must be"),
+    ({"steps": [8, 4, 2]}, "steps must be three whole numbers: least, default, most, not"),
+    ({"steps": [0, 4, 8]}, "steps must be"),
+    ({"steps": [4, 8]}, "steps must be"),
+    ({"steps": [4, 8, 16, 32]}, "steps must be"),
+    ({"steps": [4, 8.5, 16]}, "steps must be"),
+    ({"steps": 8}, "steps must be"),
+    ({"seconds": []}, "seconds must be a list"),
+    ({"seconds": [4, -1]}, "seconds must be a list"),
+    ({"seconds": [True]}, "seconds must be a list"),
+    ({"seconds": [60], "capabilities": ["text", "extend"]}, "seconds must hold one up to 20"),
+    ({"strength": 7}, "strength must be a number from 0 to 1, not 7"),
+    ({"guidance": -1}, "guidance must be a number from 0 to 30, not -1"),
+    ({"guidance": float("nan")}, "guidance must be"),
+    ({"fps": 0}, "fps must be"),
+    ({"rates": {"12": 0}}, "rates must be"),
+    ({"rates": {"twelve": 6}}, "rates must be"),
+    ({"price_micros": -1}, "price_micros must be"),
+    ({"cost_ms": 0.5}, "cost_ms must be"),
+    ({"pool": ""}, "pool must be"),
+    ({"aliases": "sora-2"}, "aliases must be"),
+    ({"loras": {"ink": 1}}, "loras must be"),
+    ({"options": []}, "options must be"),
+    ({"colour": "red"}, "no such key: colour"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "complaint"), MISTAKES, ids=lambda each: str(each)[:40])
+def test_an_entry_that_would_fail_at_its_first_video_is_refused_by_its_name_and_key(
+    wrong: dict[str, Any], complaint: str
+) -> None:
+    assert Model(**entries.read(ENTRY)).steps == (4, 8, 32)
+    with pytest.raises(ValueError, match=f"^own: {complaint}"):
+        entries.read({**ENTRY, **wrong})
+
+
+def test_an_entry_names_all_that_it_must_have_and_may_have_what_a_model_has() -> None:
+    for key in ENTRY.keys() - {"name"}:
+        with pytest.raises(ValueError, match=f"^own: missing: {key}$"):
+            entries.read({name: value for name, value in ENTRY.items() if name != key})
+    with pytest.raises(ValueError, match="must have a name"):
+        entries.read({**ENTRY, "name": ""})
+    assert {each.name for each in fields(Model)} == set(entries.REQUIRED | entries.OPTIONAL)
+
+
+@pytest.mark.parametrize("text", ["", "[model]\nname = 'own'\n", "model = [1]\n"])
+def test_a_file_without_entries_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"there must be a \[\[model\]\]"):
+        catalogue.load(tmp_path / "models.toml")
+
+
+def test_only_the_embedded_model_needs_sides_of_sixteen() -> None:
+    small = {"sizes": {"128x72": "64x36"}}
+    with pytest.raises(ValueError, match="multiples of 16, not 64x36"):
+        entries.read({**ENTRY, **small})
+    assert entries.read({**ENTRY, **small, "engine": "diffusers"})["sizes"] == small["sizes"]
+
+
+COLLIDING: list[tuple[dict[str, object], str]] = [
+    ({"keyframes": (Keyframe(0.0, "a"), Keyframe(0.05, "b"))}, "the keyframe at 0 s and the keyframe at 0.05 s"),
+    ({"keyframes": (Keyframe(3.95, "a"),), "last_frame": "z"}, "'last_frame' and the keyframe at 3.95 s"),
+    ({"keyframes": (Keyframe(4, "a"), Keyframe(3.9, "b"))}, "the keyframe at 3.9 s and the keyframe at 4 s"),
+    ({"keyframes": (Keyframe(0.08, "a"),), "first_frame": "z"}, "'input_reference' and the keyframe at 0.08 s"),
+]
+
+
+@pytest.mark.parametrize(("extras", "which"), COLLIDING)
+def test_two_pictures_for_one_frame_are_refused_because_one_would_be_lost(
+    extras: dict[str, object], which: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"of 6 frames a second, {which} have the same") as caught:
+        catalogue.plan(asked(**extras), SORA)
+    assert (caught.value.param, caught.value.code) == ("keyframes", "invalid_value")
+
+
+def test_keyframes_of_neighbouring_frames_are_taken_and_a_higher_rate_has_more_of_them() -> None:
+    near = (Keyframe(0.0, "a"), Keyframe(0.17, "b"), Keyframe(3.6, "c"))
+    assert catalogue.plan(asked(keyframes=near, last_frame="z"), SORA).keyframes == near
+    closer = (Keyframe(0.0, "a"), Keyframe(0.08, "b"))
+    assert catalogue.plan(asked(keyframes=closer, fps=24), SORA).keyframes == closer
 
 
 LACKING: list[tuple[dict[str, object], str]] = [
