@@ -26,7 +26,7 @@ from engines.diffusers.families import Task
 from engines.diffusers.loading import Loaded
 from engines.diffusers.parts import Part, cut
 from engines.diffusers.pictures import Canvas, alpha, blended
-from engines.diffusers.refusal import OutOfMemory
+from engines.diffusers.refusal import NotFinite, OutOfMemory
 from engines.diffusers.streaming import Latents, intercepted, pixels, streamer
 from engines.protocol import Conditions, OnStep
 
@@ -66,8 +66,8 @@ class DiffusersEngine:
     def render(self, plan: Plan, conditions: Conditions, on_step: OnStep) -> Iterator[Frames]:
         """Yield chunks of frames_THWC; see `engines.protocol.Engine.render`.
 
-        Raises OutOfMemory for a clip that does not fit, Unrenderable for a picture that the model cannot do without,
-        and whatever `on_step` raises; the engine can render again afterwards.
+        Raises OutOfMemory for a clip that does not fit, NotFinite for one that is no picture, Unrenderable for a
+        picture that the model cannot do without, and whatever `on_step` raises; the engine can render again afterwards.
         """
         loaded = self._loaded
         parts = cut(plan, conditions, loaded.options.window)
@@ -132,12 +132,23 @@ class DiffusersEngine:
             return
         stream = streamer(call.pipeline.vae)
         assert stream is not None  # noqa: S101 - only then latents come back
-        pieces = self._twice(lambda: _opened(stream(call.pipeline.vae, found)))
-        try:
-            for piece in pieces:
-                yield pixels(piece)
-        except RuntimeError as error:
-            raise (_too_large(self._loaded.name) if ran_out(error) else error) from error
+        yield from self._decoded(lambda: stream(call.pipeline.vae, found))
+
+    def _decoded(self, begin: Callable[[], Iterator[Tensor]]) -> Iterator[Frames]:
+        """Every piece. If there was too little memory they begin once more, and those that have left stay out."""
+        left = 0
+        for again in (True, False):
+            try:
+                for number, piece in enumerate(begin()):
+                    if number == left:
+                        yield pixels(piece)
+                        left += 1
+            except RuntimeError as error:
+                if not (again and ran_out(error)):
+                    raise (_too_large(self._loaded.name) if ran_out(error) else error) from error
+            else:
+                return
+            self._lighten()
 
     def _run(self, call: Call) -> Tensor | Frames:
         """Latents that are to be streamed, or all frames_THWC."""
@@ -234,18 +245,11 @@ def _too_large(name: str) -> OutOfMemory:
     )
 
 
-def _opened(pieces: Iterator[Tensor]) -> Iterator[Tensor]:
-    """The same, with the first piece decoded already."""
-    held = [next(pieces)]
-
-    def all_of_them() -> Iterator[Tensor]:
-        yield held.pop()  # and not kept while the others come
-        yield from pieces
-
-    return all_of_them()
-
-
 def _frames(output: Any) -> Frames:
-    """The first clip of a pipeline's answer."""
+    """The first clip of a pipeline's answer. Raises NotFinite."""
     clip = np.asarray(output.frames[0])
-    return clip if clip.dtype == np.uint8 else np.rint(clip.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)
+    if clip.dtype == np.uint8:
+        return clip
+    if not np.isfinite(clip).all():
+        raise NotFinite
+    return np.rint(clip.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)

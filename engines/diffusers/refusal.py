@@ -11,3 +11,13 @@ class Refused(ValueError):
 
 class OutOfMemory(Unrenderable):
     """The clip does not fit, even after a second attempt with less in memory; the message says what to change."""
+
+
+class NotFinite(Unrenderable):
+    """What was drawn has pixels that are no numbers; shown, they would be a black clip."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "decoded frames are not finite: some number has left the range of its type. With option dtype = float16, "
+            "take bfloat16 or float32, since text encoders like T5 do not fit into it; otherwise the weights are broken"
+        )

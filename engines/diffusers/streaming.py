@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.diffusers.library import unpatchify
+from engines.diffusers.refusal import NotFinite
 
 
 class Latents(Exception):
@@ -92,8 +93,10 @@ def cogvideox(autoencoder: Any, latents_BZLhw: Tensor) -> Iterator[Tensor]:
 
 
 def pixels(frames_BCTHW: Tensor) -> NDArray[np.uint8]:
-    """The first clip's `frames_THWC`, from [-1, 1]."""
+    """The first clip's `frames_THWC`, from [-1, 1]. Raises NotFinite."""
     frames_THWC = frames_BCTHW[0].permute(1, 2, 3, 0).float()
+    if not bool(frames_THWC.isfinite().all()):
+        raise NotFinite
     return (frames_THWC / 2 + 0.5).clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()
 
 
