@@ -59,7 +59,7 @@ def prepare(model: Model, root: Path, asked: Options, base: Any, checkpoint: str
     facts = Facts({"library": f"diffusers {VERSION}", "pipeline": type(base).__name__, "device": device})
     facts.in_force["dtype"] = str(dtype).removeprefix("torch.")
     place(base, asked, device, facts, model.name)
-    watch, grid, loras = Watch(base), families.grid(base), frozenset(model.loras)
+    watch, grid, loras = Watch(base, layers=not asked.compile), families.grid(base), frozenset(model.loras)
     return Loaded(model.name, base, pipelines, watch, grid, asked, device, facts, checkpoint, loras)
 
 

@@ -1,8 +1,9 @@
 """Progress and cancel for every pipeline, without its help: each network asks before it runs.
 
-A hook in front of each network's forward calls `on_step`, which may raise; the autoencoder's encoder and decoder have
-one of their own, since `decode` never goes through its forward. Steps are counted at the scheduler. So whoever wants
-to stop a render waits for one forward at most, in the denoiser, in the text encoder and in the autoencoder alike.
+A hook in front of each network's forward, and of each of its layers, calls `on_step`, which may raise; the
+autoencoder's encoder and decoder have one of their own, since `decode` never goes through its forward. Steps are
+counted at the scheduler. So whoever wants to stop a render waits for one forward at most, in the denoiser, in the text
+encoder and in the autoencoder alike; and whoever waits for a long one sees that it goes on.
 """
 
 # pyright: basic
@@ -10,7 +11,7 @@ to stop a render waits for one forward at most, in the denoiser, in the text enc
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 class Watch:
     """Attached to all networks of a pipeline once; its siblings share them. Silent unless somebody is `watching`."""
 
-    def __init__(self, pipeline: DiffusionPipeline) -> None:
+    def __init__(self, pipeline: DiffusionPipeline, *, layers: bool) -> None:
+        """`layers`: those of the denoiser tell too. Not of one that is compiled, where they cannot be told apart."""
         self._on_step: OnStep | None = None
         self._steps = self._total_steps = 0
-        self._limit = 0
+        self._limit = self._signs = 0
+        self._told: Step | None = None
         self.frames = self._total_frames = 0
         for name, component in pipeline.components.items():
             if isinstance(component, nn.Module):
-                self._hook(name, component)
+                self._hook(name, component, layers=layers)
         self._count(pipeline.scheduler)
 
     @contextmanager
@@ -40,6 +43,7 @@ class Watch:
         """For one render of `steps` and `frames` in all."""
         self._on_step, self._steps, self.frames = on_step, 0, 0
         self._total_steps = self._limit = steps
+        self._told, self._signs = None, 0
         self._total_frames = frames
         try:
             yield
@@ -66,22 +70,30 @@ class Watch:
 
     def denoises(self, *_: Any) -> None:
         """Before every forward but the decoder's. Raises whatever `on_step` raises."""
-        if self._on_step is not None:
-            self._on_step(Step("denoise", min(self._steps, self._limit), self._total_steps))
+        self._tell(Step("denoise", min(self._steps, self._limit), self._total_steps))
 
     def decodes(self, *_: Any) -> None:
         """Before every forward of the decoder. Raises whatever `on_step` raises."""
-        if self._on_step is not None:
-            self._on_step(Step("decode", self.frames, self._total_frames))
+        self._tell(Step("decode", self.frames, self._total_frames))
 
-    def _hook(self, name: str, network: nn.Module) -> None:
+    def _tell(self, step: Step) -> None:
+        """Where nothing has risen since the last time, a sign of life goes first: a forward has ended all the same."""
+        if self._on_step is None:
+            return
+        if step == self._told:
+            self._signs += 1
+            self._on_step(Step("wait", self._signs, 0))
+        self._told = step
+        self._on_step(step)
+
+    def _hook(self, name: str, network: nn.Module, *, layers: bool) -> None:
         decoder, encoder = getattr(network, "decoder", None), getattr(network, "encoder", None)
         if "vae" not in name or not isinstance(decoder, nn.Module):
-            network.register_forward_pre_hook(self.denoises)
+            _before(network, self.denoises, layers=layers)
             return
-        decoder.register_forward_pre_hook(self.decodes)
+        _before(decoder, self.decodes, layers=True)
         if isinstance(encoder, nn.Module):
-            encoder.register_forward_pre_hook(self.denoises)
+            _before(encoder, self.denoises, layers=True)
 
     def _count(self, scheduler: Any) -> None:
         step = scheduler.step
@@ -93,3 +105,11 @@ class Watch:
             return after
 
         scheduler.step = counted
+
+
+def _before(network: nn.Module, tell: Callable[..., None], *, layers: bool) -> None:
+    """Ahead of its forward and, if `layers`, of those that it keeps in lists."""
+    network.register_forward_pre_hook(tell)
+    lists = [child for child in network.children() if layers and isinstance(child, nn.ModuleList)]
+    for layer in (each for found in lists for each in found):
+        layer.register_forward_pre_hook(tell)

@@ -159,12 +159,47 @@ def test_progress_goes_up_and_ends_complete(engine_of: EngineOf, plan: Plan) -> 
     for name, conditions in TASKS:
         steps: list[Step] = []
         drawn(engine_of(name), plan, conditions, steps.append)
-        assert {step.phase for step in steps} == {"denoise", "decode"}
+        assert {step.phase for step in steps} == {"wait", "denoise", "decode"}
         for phase, total in (("denoise", 2), ("decode", 10)):
             told = [step for step in steps if step.phase == phase]
             assert {step.total for step in told} == {total}
             assert all(one.done <= two.done for one, two in pairwise(told))
         assert steps[-1] == Step("decode", 10, 10)
+
+
+def risen(steps: list[Step]) -> list[Step]:
+    """Those that a worker takes for progress: the same again of a phase is none."""
+    last: dict[str, Step] = {}
+    found: list[Step] = []
+    for step in steps:
+        if last.get(step.phase) != step:
+            found.append(step)
+        last[step.phase] = step
+    return found
+
+
+@pytest.mark.parametrize("name", ["wan", "ltx", "cogvideox"])
+def test_work_that_goes_on_never_looks_like_standing_still(engine_of: EngineOf, plan: Plan, name: str) -> None:
+    """Each layer of a long step, and of a decode that gives all frames at its end, shows that something happens."""
+    engine = engine_of(name)
+    base: Any = engine._loaded.base
+    steps: list[Step] = []
+    seen: list[int] = []
+    layers = [*next(each for each in base.transformer.children() if isinstance(each, torch.nn.ModuleList))]
+    handles = [
+        layer.register_forward_hook(lambda *_: seen.append(len(risen(steps))))
+        for layer in (*layers, *base.vae.decoder.up_blocks)
+    ]
+    try:
+        drawn(engine, plan, Conditions(), steps.append)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert len(seen) > 5
+    assert all(one < two for one, two in pairwise(seen))
+    signs = [step.done for step in steps if step.phase == "wait"]
+    assert signs == list(range(1, len(signs) + 1))
+    assert all(two.phase != "wait" for one, two in pairwise(steps) if one.phase == "wait"), "the real step comes after"
 
 
 @pytest.mark.parametrize(("name", "frames"), [("wan", [1, 4, 4]), ("cogvideox", [9, 8])])
