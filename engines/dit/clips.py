@@ -12,6 +12,7 @@ Legend: T frames, C colours, H W pixels.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -91,22 +92,37 @@ def _text(path: Path) -> str:
 
 
 def _csv(path: Path) -> dict[str, str]:
-    rows = csv.DictReader(_text(path).splitlines())
-    if not {"file", "caption"} <= set(rows.fieldnames or ()):
-        raise BadClips(f"{path.name} must begin with a line that names the columns file and caption")
-    return {row["file"]: row["caption"] or "" for row in rows}
+    rows = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    captions: dict[str, str] = {}
+    try:
+        if not {"file", "caption"} <= set(rows.fieldnames or ()):
+            raise BadClips(f"{path.name} must begin with a line that names the columns file and caption")
+        for row in rows:
+            if None in row or None in row.values():
+                columns = len(rows.fieldnames or ())
+                raise BadClips(
+                    f"{path.name} line {rows.line_num} has not {columns} columns; a caption with a comma needs quotes"
+                )
+            captions[row["file"]] = row["caption"]
+    except csv.Error as error:
+        raise BadClips(f"{path.name} line {rows.reader.line_num} cannot be read: {error}") from error
+    return captions
 
 
 def _jsonl(path: Path) -> dict[str, str]:
     captions: dict[str, str] = {}
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            captions[str(row["file"])] = str(row["caption"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadClips(f'{path.name} line {number} is not {{"file": ..., "caption": ...}}') from error
+        except (ValueError, RecursionError):
+            row = None
+        match row:
+            case {"file": str(file), "caption": str(caption)}:
+                captions[file] = caption
+            case _:
+                raise BadClips(f'{path.name} line {number} is not {{"file": ..., "caption": ...}}')
     return captions
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,23 @@ import torch
 from torch import Tensor
 
 LIMIT = 16 * 1024 * 1024  # bytes of a part
+LINE = re.compile(r"(?P<hash>[0-9a-f]{64}) [ *](?P<name>\S.*)")  # as sha256sum writes it
 
 
 class Damaged(ValueError):
-    """Parts are missing or are not what their list says; the message says which."""
+    """A state, a list or its parts are missing or not what they should be; the message says which and how."""
+
+
+class Behind(Damaged):
+    """What arrived has less training behind it than what it would replace."""
 
 
 def pack(state: Path, folder: Path, limit: int = LIMIT) -> list[Path]:
     """Write `NAME.000`, `NAME.001`... and their list `NAME.sha256` for a state `NAME.pt`; the files, the list last.
 
-    Raises FileNotFoundError if there is no such state.
+    Raises FileNotFoundError if there is no such state, and Damaged.
     """
-    stored: dict[str, Any] = torch.load(state, weights_only=True, map_location="cpu")
+    stored = _stored(state, state)
     light = {name: value for name, value in stored.items() if name != "model"}
     light["optimisers"] = [{"state": {}, "param_groups": each["param_groups"]} for each in stored["optimisers"]]
     light["average"] = {name: _half(value) for name, value in stored["average"].items()}
@@ -50,30 +57,64 @@ def pack(state: Path, folder: Path, limit: int = LIMIT) -> list[Path]:
 def unpack(listed: Path, folder: Path) -> Path:
     """Join the parts that a list names, checked, into a state in `folder`; the state's file.
 
-    Raises FileNotFoundError without a list, and Damaged.
+    Raises FileNotFoundError without a list, Damaged, and Behind if the folder has a state with more minutes.
     """
-    pieces: list[bytes] = []
-    for line in listed.read_text().splitlines():
-        wanted, name = line.split("  ", 1)
-        part = listed.parent / Path(name).name
-        if not part.is_file():
-            raise Damaged(f"{part} is missing")
-        pieces.append(part.read_bytes())
-        if hashlib.sha256(pieces[-1]).hexdigest() != wanted:
-            raise Damaged(f"{part} is damaged: its SHA-256 is not the one in {listed.name}")
-    stored: dict[str, Any] = torch.load(io.BytesIO(b"".join(pieces)), weights_only=True, map_location="cpu")
+    stored = _stored(io.BytesIO(b"".join(_parts(listed))), listed)
+    state, partial = folder / f"{listed.stem}.pt", folder / f"{listed.stem}.partial"
+    if (there := minutes_in(state)) > stored["spent"]:
+        brought = f"{listed} brings {stored['spent']:.4g}"
+        raise Behind(f"{state} has {there:.4g} minutes of training, and {brought}: move it away first")
     stored["average"] = {name: _full(value) for name, value in stored["average"].items()}
     stored["model"] = {name: value.clone() for name, value in stored["average"].items()}
     folder.mkdir(parents=True, exist_ok=True)
-    state, partial = folder / f"{listed.stem}.pt", folder / f"{listed.stem}.partial"
     torch.save(stored, partial)
     partial.replace(state)
     return state
 
 
 def minutes_in(state: Path) -> float:
-    """Minutes of training behind a state; 0 if there is none yet."""
-    return float(torch.load(state, weights_only=True, mmap=True)["spent"]) if state.exists() else 0.0
+    """Minutes of training behind a state; 0 if there is none yet. Raises Damaged."""
+    return float(_stored(state, state, mmap=True)["spent"]) if state.exists() else 0.0
+
+
+def _parts(listed: Path) -> list[bytes]:
+    """What the files of a list hold, in its order. Raises FileNotFoundError and Damaged."""
+    pieces: list[bytes] = []
+    for number, line in enumerate(listed.read_bytes().decode(errors="replace").splitlines(), 1):
+        found = LINE.fullmatch(line)
+        if found is None:
+            raise Damaged(f"{listed} line {number} is not a SHA-256 and a name")
+        part = listed.parent / Path(found["name"]).name
+        if not part.is_file():
+            raise Damaged(f"{part} is missing")
+        pieces.append(part.read_bytes())
+        if hashlib.sha256(pieces[-1]).hexdigest() != found["hash"]:
+            raise Damaged(f"{part} is damaged: its SHA-256 is not the one in {listed.name}")
+    if not pieces:
+        raise Damaged(f"{listed} names no parts")
+    return pieces
+
+
+def _stored(source: Path | io.BytesIO, name: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """A state as `engines.dit.run` writes it. Raises Damaged, which says that `name` holds none, and OSError."""
+    try:
+        stored = torch.load(source, weights_only=True, map_location="cpu", mmap=mmap)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the bytes lead the reader to
+        raise Damaged(f"{name} holds no state of training: it cannot be read") from error
+    match stored:
+        case {
+            "average": dict() as average,
+            "optimisers": list() as optimisers,
+            "step": int(),
+            "spent": float() as spent,
+        }:
+            weights = all(isinstance(each, Tensor) for each in average.values())
+            groups = all(isinstance(each, dict) and "param_groups" in each for each in optimisers)
+            if weights and groups and 0 <= spent < math.inf:
+                return stored
+    raise Damaged(f"{name} holds no state of training: average, optimisers, step or spent are not as they should be")
 
 
 def _half(value: Tensor) -> Tensor:

@@ -60,12 +60,33 @@ def test_everything_that_is_wrong_is_said_at_once(shot: Path, tmp_path: Path) ->
         ("captions.csv", "clip;text\na;b\n", "columns file and caption"),
         ("captions.jsonl", '{"file": "a.mp4"}\n', "line 1"),
         ("captions.jsonl", "[1, 2]\n", "line 1"),
+        ("captions.jsonl", '\n{"file": "a.mp4", "caption": null}\n', "line 2"),
+        ("captions.jsonl", '{"file": ' * 100_000, "line 1"),
+        (
+            "captions.csv",
+            "file,caption\na.mp4,a red ball, rolling\n",
+            "line 2 has not 2 columns; .* comma needs quotes",
+        ),
+        ("captions.csv", "file,caption\na.mp4,a red ball\nb.mp4\n", "line 3 has not 2 columns"),
+        ("captions.csv", "caption,file\na red ball\n", "line 2 has not 2 columns"),
+        ("captions.csv", f"file,caption\na.mp4,{'z' * 200_000}\n", "line 2 cannot be read: field larger"),
+        ("captions.csv", f"file,{'z' * 200_000}\n", "line 1 cannot be read: field larger"),
+        ("captions.csv", 'file,caption\na.mp4,"a red ball\nb.mp4,a lake\n', "line 3 cannot be read: unexpected end"),
     ],
 )
 def test_a_table_of_captions_that_is_none_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(BadClips, match=said):
         clips.find(tmp_path)
+
+
+def test_a_caption_may_have_lines_and_whatever_else_is_not_the_end_of_a_row(shot: Path, tmp_path: Path) -> None:
+    copy(shot, tmp_path, "a.mp4", "b.mp4", "c.mp4", "d.mp4")
+    rows = 'file,caption\r\na.mp4,"a red\r\nball"\r\n\r\nb.mp4,"a\u2028lake"\r\n'
+    (tmp_path / "captions.csv").write_bytes(rows.encode())
+    lines = '{"file": "c.mp4", "caption": "deep\u2028snow"}\r\n{"file": "d.mp4", "caption": "a\x85fir"}'
+    (tmp_path / "captions.jsonl").write_bytes(lines.encode())
+    assert [clip.caption for clip in clips.find(tmp_path)] == ["a red ball", "a lake", "deep snow", "a fir"]
 
 
 def test_a_clip_that_is_too_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,6 +78,64 @@ def test_a_part_that_is_damaged_or_missing_is_named(trained: Run, tmp_path: Path
     assert not (tmp_path / "there").exists()
     with pytest.raises(FileNotFoundError):
         travel.unpack(tmp_path / "nothing.sha256", tmp_path / "there")
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04garbage", b"\x80\x02garbage"])
+def test_a_file_that_is_no_state_is_named(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "codec.pt").write_bytes(data)
+    for read in (travel.minutes_in, lambda state: travel.pack(state, tmp_path / "parts")):
+        with pytest.raises(Damaged, match=r"codec\.pt holds no state of training: it cannot be read"):
+            read(tmp_path / "codec.pt")
+    assert not (tmp_path / "parts").exists()
+
+
+WHOLE: dict[str, Any] = {"average": {}, "optimisers": [], "step": 1, "spent": 1.0}
+WRONG: dict[str, Any] = {"average": {"a": 1}, "optimisers": [{}], "step": "one", "spent": float("nan")}
+
+
+@pytest.mark.parametrize("stored", [{}, [1], *({**WHOLE, key: value} for key, value in WRONG.items())])
+def test_a_file_that_holds_something_else_is_named(stored: Any, tmp_path: Path) -> None:
+    torch.save(stored, tmp_path / "codec.pt")
+    for read in (travel.minutes_in, lambda state: travel.pack(state, tmp_path / "parts")):
+        with pytest.raises(Damaged, match=r"codec\.pt holds no state of training: average"):
+            read(tmp_path / "codec.pt")
+    data = (tmp_path / "codec.pt").read_bytes()
+    (tmp_path / "codec.000").write_bytes(data)
+    (tmp_path / "codec.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  codec.000\n")
+    with pytest.raises(Damaged, match=r"codec\.sha256 holds no state"):
+        travel.unpack(tmp_path / "codec.sha256", tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "names no parts"),
+        (b"nonsense\n", "line 1 is not"),
+        (b"\xff\xfe\n", "line 1 is not"),
+        (b"0" * 64 + b"\n", "line 1"),
+    ],
+)
+def test_a_list_that_is_none_is_named(text: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "codec.sha256").write_bytes(text)
+    with pytest.raises(Damaged, match=rf"codec\.sha256 {said}"):
+        travel.unpack(tmp_path / "codec.sha256", tmp_path / "there")
+
+
+def test_a_state_with_more_minutes_stays_until_somebody_moves_it_away(trained: Run, tmp_path: Path) -> None:
+    *_, listed = travel.pack(trained.path, tmp_path / "parts", LIMIT)
+    farther = tmp_path / "there" / "codec.pt"
+    farther.parent.mkdir()
+    stored = torch.load(trained.path, weights_only=True)
+    torch.save({**stored, "spent": stored["spent"] + 1}, farther)
+    before = farther.read_bytes()
+    with pytest.raises(travel.Behind, match=r"minutes of training, and .* brings .*: move it away first"):
+        travel.unpack(listed, farther.parent)
+    assert farther.read_bytes() == before
+    farther.rename(tmp_path / "away.pt")
+    travel.unpack(listed, farther.parent)
+    travel.unpack(listed, farther.parent)
+    assert travel.minutes_in(farther) == stored["spent"], "as many minutes may replace each other"
 
 
 def test_vectors_and_whole_numbers_stay_what_they_are(tmp_path: Path) -> None:
