@@ -37,11 +37,19 @@ class Registry:
         """The loaded model of that catalogue name. Raises NotFound for a name that nobody serves."""
         model = self._catalogue.find(name)
         if model.name not in self._warm:
+            self._check(model)
             size = self._size(model)
             self._make_room(size)  # let go of old weights before new ones come in
             self._warm[model.name] = self._load(model), size
         self._warm.move_to_end(model.name)
         return self._warm[model.name][0]
+
+    def _check(self, model: Model) -> None:
+        """Raise what loading would raise, where that can be known before other models are unloaded for it."""
+        if model.engine == "diffusers":
+            from engines.diffusers import promises  # noqa: PLC0415 - brings torch and the library
+
+            promises.check(model, self._root)
 
     def _size(self, model: Model) -> int:
         """Bytes of the model's weights on disk, which is about what they take in memory."""

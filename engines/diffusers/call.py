@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from domain.video import Plan
 from engines.diffusers import families
-from engines.diffusers.families import Task
+from engines.diffusers.families import Outline, Task
 from engines.diffusers.library import LTXVideoCondition
 from engines.diffusers.loading import Loaded
 from engines.diffusers.parts import Part
@@ -79,7 +79,7 @@ def call_of(
             asked |= {"strength": strength_of(plan)}
         case Task.IMAGE:
             asked |= {"image": canvas.picture(_needed(first_HWC, loaded.name, "input_reference"))}
-            if families.needs_last_image(pipeline):
+            if families.needs_last_image(Outline.of(pipeline)):
                 _needed(part.last_HWC, loaded.name, "last_frame")
             asked |= {} if part.last_HWC is None else {"last_image": canvas.picture(part.last_HWC)}
         case Task.FRAMES:
@@ -116,7 +116,8 @@ def _task(loaded: Loaded, given: set[str], repaints: bool) -> Task:  # noqa: FBT
 
 def pairs(loaded: Loaded) -> bool:
     """Whether the pipeline for a first frame takes a last one too."""
-    return Task.IMAGE in loaded.pipelines and families.takes_last_image(loaded.pipelines[Task.IMAGE])
+    of_images = loaded.pipelines.get(Task.IMAGE)
+    return of_images is not None and families.takes_last_image(Outline.of(of_images))
 
 
 def _common(plan: Plan, part: Part, canvas: Canvas, drawn: int) -> dict[str, Any]:

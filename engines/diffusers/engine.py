@@ -209,7 +209,7 @@ class DiffusersEngine:
         base = self._loaded.base
         if loras:
             base.enable_lora()
-            base.set_adapters([lora.name for lora in loras], [lora.weight for lora in loras])
+            base.set_adapters([self._loaded.loras[lora.name] for lora in loras], [lora.weight for lora in loras])
         elif self._loaded.loras:
             base.disable_lora()
 

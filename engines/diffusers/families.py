@@ -8,6 +8,7 @@ Nearly everything follows from the parameters of a pipeline's call; the tables h
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -82,18 +83,33 @@ class Grid:
         return 1 + max(1, -(-(frames - 1) // self.frames)) * self.frames
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A pipeline as far as its class and its configurations tell; these are there before its weights are."""
+
+    kind: type[DiffusionPipeline]
+    config: Mapping[str, Any]
+    network: Mapping[str, Any]  # its transformer's configuration; empty if it has none
+
+    @classmethod
+    def of(cls, pipeline: DiffusionPipeline) -> Outline:
+        """Of one that was loaded."""
+        network = getattr(pipeline, "transformer", None)
+        return cls(type(pipeline), dict(pipeline.config), dict(network.config) if network is not None else {})
+
+
 def parameters(pipeline: DiffusionPipeline | type[DiffusionPipeline]) -> dict[str, inspect.Parameter]:
     """Of the pipeline's call."""
     kind = pipeline if isinstance(pipeline, type) else type(pipeline)
     return dict(inspect.signature(kind.__call__).parameters)
 
 
-def own_tasks(pipeline: DiffusionPipeline) -> set[Task]:
+def own_tasks(outline: Outline) -> set[Task]:
     """What the pipeline's own call can do."""
-    known = parameters(pipeline)
+    known = parameters(outline.kind)
     needs = {name for name, each in known.items() if each.default is inspect.Parameter.empty and name != "self"}
     # Of Wan and LTX every picture is optional by signature; what the network was trained for is in its name.
-    name = type(pipeline).__name__
+    name = outline.kind.__name__
     tasks = {Task.TEXT} if "prompt" in known and not needs & {"image", "video"} else set()
     if "image" in known:
         tasks |= {Task.IMAGE}
@@ -105,32 +121,29 @@ def own_tasks(pipeline: DiffusionPipeline) -> set[Task]:
     return tasks
 
 
-def shared_tasks(pipeline: DiffusionPipeline) -> dict[Task, str]:
+def shared_tasks(outline: Outline) -> dict[Task, str]:
     """Further tasks on the same weights, with the class that does each."""
-    name, config = type(pipeline).__name__, dict(pipeline.config)
     return {
         share.task: share.target
         for share in SHARES
-        if share.source == name
-        and all(bool(config.get(key.lstrip("!"))) is not key.startswith("!") for key in share.config.split())
+        if share.source == outline.kind.__name__
+        and all(bool(outline.config.get(key.lstrip("!"))) is not key.startswith("!") for key in share.config.split())
     }
 
 
-def takes_last_image(pipeline: DiffusionPipeline) -> bool:
+def takes_last_image(outline: Outline) -> bool:
     """Whether a last frame may stand beside the first."""
-    if "last_image" not in parameters(pipeline):
+    if "last_image" not in parameters(outline.kind):
         return False
-    network = getattr(pipeline, "transformer", None)
-    config = dict(network.config) if network is not None else {}
     # Wan 2.1 looks at its pictures through an image encoder too, and only the variant for two pictures places both.
-    blind = config.get("image_dim") is None
-    return not pipeline.config.get("expand_timesteps") and (blind or config.get("pos_embed_seq_len") is not None)
+    blind = outline.network.get("image_dim") is None
+    placed = outline.network.get("pos_embed_seq_len") is not None
+    return not outline.config.get("expand_timesteps") and (blind or placed)
 
 
-def needs_last_image(pipeline: DiffusionPipeline) -> bool:
+def needs_last_image(outline: Outline) -> bool:
     """Whether it was trained for two pictures only (Wan 2.1's first-and-last-frame variant)."""
-    network = getattr(pipeline, "transformer", None)
-    return takes_last_image(pipeline) and network is not None and bool(dict(network.config).get("pos_embed_seq_len"))
+    return takes_last_image(outline) and bool(outline.network.get("pos_embed_seq_len"))
 
 
 def grid(pipeline: DiffusionPipeline) -> Grid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,8 @@ class Folder:
     path: Path
     pipeline: str  # the class that model_index.json names
     weights: tuple[Path, ...]  # every safetensors file that belongs to a component
+    config: Mapping[str, Any]  # what else model_index.json says
+    network: Mapping[str, Any]  # the transformer's configuration; empty if there is none
 
     @property
     def size(self) -> int:
@@ -77,7 +79,7 @@ def look(path: Path) -> Folder:
             weights += _component(path / name, named)
     if not weights:
         raise Refused(f"{path} has no weights: no component has a *.safetensors file")
-    return Folder(path, pipeline, tuple(sorted(weights)))
+    return Folder(path, pipeline, tuple(sorted(weights)), index, _read(path / "transformer" / "config.json"))
 
 
 def _component(path: Path, entry: list[Any]) -> Iterator[Path]:

@@ -3,15 +3,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engines.diffusers import folder, loading
+from domain.catalogue import Catalogue
+from engines.diffusers import folder, loading, promises
+from engines.diffusers.engine import DiffusersEngine
+from engines.diffusers.families import Outline
+from engines.diffusers.library import pipeline_class
 from engines.diffusers.refusal import Refused
+from engines.registry import Registry
 
-from .conftest import entry
+from .conftest import NAMES, entry
 
 
 @pytest.fixture
@@ -98,6 +104,45 @@ def test_an_option_that_makes_no_sense_is_named(copy: Path, options: dict[str, A
 
 def test_an_entry_may_list_only_what_the_weights_can_do(copy: Path) -> None:
     refused(copy.parent, "cannot do first_frame; capabilities may list fps", "text", "first_frame")
+
+
+@pytest.mark.parametrize(
+    ("capability", "others", "words"),
+    [
+        ("mask_of_steel", {}, "cannot do mask_of_steel"),
+        ("text", {"options": {"window": 20}}, "goes on from a first frame"),
+        ("text", {"loras": {"ink": "ink.safetensors"}}, "the adapter ink must be"),
+    ],
+)
+def test_an_entry_is_refused_before_any_weights_are_read(
+    copy: Path, capability: str, others: dict[str, Any], words: str
+) -> None:
+    for weights in copy.glob("**/*.safetensors"):
+        weights.write_bytes(b"whoever reads this fails")
+    (copy / folder.HASHES).unlink(missing_ok=True)
+    refused(copy.parent, words, capability, **others)
+    assert not (copy / folder.HASHES).exists()
+    refused(copy.parent, "cannot be loaded as WanPipeline", "text")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_model_can_do_is_known_before_its_weights_are_read(
+    models: Path, engine_of: Callable[[str], DiffusersEngine], name: str
+) -> None:
+    found = folder.look(models / name)
+    before = Outline(pipeline_class(found.pipeline), found.config, found.network)
+    after = Outline.of(engine_of(name)._loaded.base)
+    assert promises.capabilities(before) == promises.capabilities(after)
+    assert {name for name in promises.capabilities(after) if name in {"text", "first_frame"}}
+
+
+def test_a_refused_entry_leaves_its_neighbours_warm(copy: Path) -> None:
+    good, bad = entry("wan", "text"), entry("wan", "text", "first_frame", name="promising")
+    registry = Registry(Catalogue((good, bad)), copy.parent, weights_bytes=1)
+    warm = registry.engine("wan")
+    with pytest.raises(Refused, match="promising: WanPipeline cannot do first_frame"):
+        registry.engine("promising")
+    assert registry.engine("wan") is warm
 
 
 def test_weights_that_do_not_fit_their_configuration_are_refused(copy: Path) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peft import LoraConfig, get_peft_model_state_dict
 
-from domain.video import Lora, Plan
+from domain.video import Plan
 from engines.diffusers.engine import DiffusersEngine
 from engines.diffusers.parts import cut
 from engines.protocol import Conditions, Step
@@ -115,19 +114,3 @@ def test_all_pipelines_of_a_model_share_its_weights(models: Path) -> None:
     loaded = load(models, "ltx")._loaded
     assert len({id(pipeline) for pipeline in loaded.pipelines.values()}) == 3
     assert {id(pipeline.transformer) for pipeline in loaded.pipelines.values()} == {id(loaded.base.transformer)}
-
-
-def test_an_adapter_is_worn_only_when_it_is_asked_for(models: Path, plan: Plan, tmp_path: Path) -> None:
-    maker: Any = load(models)._loaded.base
-    maker.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
-    maker.save_lora_weights(
-        tmp_path, transformer_lora_layers=get_peft_model_state_dict(maker.transformer), weight_name="ink.safetensors"
-    )
-    (tmp_path / "wan").symlink_to(models / "wan")
-    engine = DiffusersEngine.load(entry("wan", "text", "loras", loras={"ink": "ink.safetensors"}), tmp_path)
-    plain = drawn(load(models), plan)
-    assert np.array_equal(drawn(engine, plan), plain)
-    worn = drawn(engine, replace(plan, loras=(Lora("ink", 1.0),)))
-    assert not np.array_equal(worn, plain)
-    assert not np.array_equal(worn, drawn(engine, replace(plan, loras=(Lora("ink", 0.3),))))
-    assert np.array_equal(drawn(engine, plan), plain), "and taken off again"

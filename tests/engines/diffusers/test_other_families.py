@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from domain.video import Operation, Plan, Size
-from engines.diffusers import loading
+from engines.diffusers import promises
 from engines.diffusers.engine import DiffusersEngine
-from engines.diffusers.families import Grid, Task
+from engines.diffusers.families import Grid, Outline, Task
 from engines.diffusers.streaming import pixels, streamer
 from engines.footage import Footage
 from engines.protocol import Conditions, Interrupted, OnStep, Step, Unrenderable
@@ -48,7 +48,7 @@ def drawn(engine: DiffusersEngine, plan: Plan, conditions: Conditions, on_step: 
 def test_what_a_model_can_do_follows_from_its_pipelines(engine_of: EngineOf, name: str) -> None:
     loaded = engine_of(name)._loaded
     able, grid = ABLE[name]
-    assert loading.capabilities(loaded.base, loaded.pipelines) == able | ANY
+    assert promises.capabilities(Outline.of(loaded.base)) == able | ANY
     assert loaded.grid == grid
 
 
