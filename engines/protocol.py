@@ -32,8 +32,8 @@ class Unrenderable(Exception):
 class Step:
     """Work that is done: `done` of `total` forwards of the denoiser, or of decoded frames.
 
-    `wait` counts signs of life of somebody else who draws: they are progress, but no part of the whole. The same
-    step again says that nothing has happened; it only lets `on_step` interrupt.
+    `wait` counts signs of life inside a step, or of somebody else who draws: they are progress, but no part of the
+    whole. The same step again says that nothing has happened; it only lets `on_step` interrupt.
     """
 
     phase: Literal["wait", "denoise", "decode"]
