@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from domain.catalogue import Model
 from engines.diffusers import adapters, families, folder, promises
@@ -18,6 +19,11 @@ from engines.diffusers.options import Options
 from engines.diffusers.refusal import Refused
 from engines.diffusers.tuning import Facts, place
 from engines.diffusers.watch import Watch
+
+
+UNREADABLE = (  # what the library raises for a folder that it cannot read, whichever component is at fault
+    OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +78,5 @@ def _read(found: folder.Folder, dtype: torch.dtype) -> Any:
     kind = pipeline_class(found.pipeline)
     try:
         return kind.from_pretrained(str(found.path), dtype=dtype, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise Refused(f"{found.path} cannot be loaded as {found.pipeline} by diffusers {VERSION}: {error}") from error
