@@ -20,7 +20,6 @@ from engines.diffusers.refusal import Refused
 from engines.diffusers.tuning import Facts, place
 from engines.diffusers.watch import Watch
 
-
 UNREADABLE = (  # what the library raises for a folder that it cannot read, whichever component is at fault
     OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError,
 )  # fmt: skip
