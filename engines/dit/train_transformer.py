@@ -23,6 +23,7 @@ from engines.dit.conditioning import PACE, Window, controls, moment
 from engines.dit.config import TextConfig
 from engines.dit.data import HELD_OUT, Clip, clip, draw, seconds, textures
 from engines.dit.data.canvas import Canvas
+from engines.dit.data.director import STILL
 from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
 from engines.dit.text import Vocabulary
@@ -33,7 +34,8 @@ HUSH = 0.4  # share of the clips whose motion intensity is not told, and of styl
 PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
 PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
-LONE = {"shapes": 0.25}  # clips of a family on top, for one clip of the whole world: outlines are learned last
+LONE = 0.2  # share of lone shapes on top of those of the world: outlines are learned last
+PLAIN = 0.35  # share of the scenes without a style and a camera's move that are kept
 AHEAD = 0.3  # share of what goes on that is told where to
 FARTHEST = 16  # latent frames between a window and the reference picture before it
 
@@ -73,14 +75,21 @@ def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> N
         words, seed = ("a photograph", "a photo", "a picture", ""), float(rng.randrange(2**31))
         clips = [Clip(PHOTOGRAPH, {"seed": seed}, rng.choice(words)) for _ in range(count)]
     else:
-        clips = [
-            clip(HELD_OUT + rng.randrange(2**40), rng.choices((*LONE, None), (*LONE.values(), 1))[0])
-            for _ in range(count)
-        ]
+        clips = [chosen(rng) for _ in range(count)]
     parts = {"start": _start, "later": _later, "keyed": _keyed, "between": _keyed, "anchors": _anchors}[lesson.kind]
     latents, weights, at_L, still_L, known_L = parts(clips, codec, lesson, rng)
     for index, one in enumerate(clips):
         pool.add(Example(latents[index].bfloat16(), weights[index].bfloat16(), at_L, still_L, known_L, one))
+
+
+def chosen(rng: Random) -> Clip:
+    """A clip to learn from: lone shapes more often than in the world, plain scenes less, as those are learned first."""
+    family = "shapes" if rng.random() < LONE else None
+    while True:
+        one = clip(HELD_OUT + rng.randrange(2**40), family)
+        if one.family == "shapes" or one.style or one.camera != STILL or rng.random() < PLAIN:
+            return one
+        family = one.family
 
 
 Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]

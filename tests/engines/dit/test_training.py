@@ -18,6 +18,7 @@ from engines.dit import checkpoint as checkpoints
 from engines.dit import lessons, parallel, train_codec, train_transformer
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.conditioning import moment
+from engines.dit.data.director import STILL
 from engines.dit.engine import DitEngine
 from engines.dit.lessons import Kind, Lesson
 from engines.dit.run import Run
@@ -206,6 +207,17 @@ def test_processes_that_learn_together_end_with_their_parent_in_the_background_t
         parent.wait()
     children = [int(each.read_text()) for each in tmp_path.glob("here-*")]
     eventually(lambda: not any(alive(each) for each in children), within=20)
+
+
+def test_what_is_learned_last_is_drawn_more_often() -> None:
+    rng = Random(0)
+    clips = [train_transformer.chosen(rng) for _ in range(1500)]
+    scenes = [one for one in clips if one.family != "shapes"]
+    assert 0.42 < 1 - len(scenes) / len(clips) < 0.62
+    assert sum(one.camera != STILL for one in scenes) > 0.4 * len(scenes)
+    assert sum(bool(one.style) for one in scenes) > 0.4 * len(scenes)
+    assert any(not one.style and one.camera == STILL for one in scenes)
+    assert not any(one.unseen for one in clips)
 
 
 def test_what_goes_on_is_sometimes_told_where_to(networks: Checkpoint) -> None:
