@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engines.dit.codec import Codec
+from engines.dit.conditioning import CONTROLS
 from engines.dit.config import Config
 from engines.dit.model import Transformer
 from engines.dit.text import Vocabulary
@@ -142,7 +143,7 @@ def grown(state: dict[str, Tensor], model: Transformer) -> dict[str, Tensor]:
 
 def student(teacher: Checkpoint) -> Checkpoint:
     """The same networks with room for what a distilled one is told besides; nothing that they answer changes."""
-    config = replace(teacher.config, transformer=replace(teacher.config.transformer, distilled=True))
+    config = replace(teacher.config, transformer=replace(teacher.config.transformer, controls=CONTROLS, distilled=True))
     made = fresh(config, list(teacher.vocabulary.words))
     made.codec.load_state_dict(teacher.codec.state_dict())
     made.transformer.load_state_dict(grown(teacher.transformer.state_dict(), made.transformer))
@@ -158,4 +159,4 @@ def adopt(networks: Checkpoint, known: Checkpoint) -> None:
             table[row] = state["text.table.weight"][old.row[word]]
     hashed = networks.config.text.buckets
     table[-hashed:] = state["text.table.weight"][-hashed:]
-    networks.transformer.load_state_dict({**state, "text.table.weight": table})
+    networks.transformer.load_state_dict(grown({**state, "text.table.weight": table}, networks.transformer))

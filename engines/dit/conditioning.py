@@ -22,8 +22,9 @@ from torch import Tensor
 
 PACE = 4  # frames of a latent frame
 FPS = 12.0  # the rate that the numbers are relative to
+Way = tuple[float, float]  # of a camera: pan, zoom
 STYLES = ("cinematic", "cartoon", "sketch", "noir")
-CONTROLS = 3 + len(STYLES)
+CONTROLS = 3 + len(STYLES) + 2
 HURRIED = 2  # more of them for a distilled model
 STRONGEST = 6.0  # guidance that a distilled model is taught; less than 1 is none
 
@@ -103,7 +104,10 @@ def hurried(window: Window, guidance_B: Tensor, stride_B: Tensor) -> Window:
     return replace(window, controls_BC=torch.cat([window.controls_BC, told_BC.to(window.controls_BC)], 1))
 
 
-def controls(fps: float, motion: float | None = None, style: str = "") -> Tensor:
-    """The numbers that steer -> controls_C: rate (log scale), motion intensity if it is said, style if one is named."""
+def controls(fps: float, motion: float | None = None, style: str = "", camera: Way = (0.0, 0.0)) -> Tensor:
+    """The numbers that steer -> controls_C: rate (log scale), motion intensity if it is said, style if one is named.
+
+    `camera`: its pan to the right and its zoom into the picture, from -1 to 1, as fast as any in training.
+    """
     said = [math.log2(fps / FPS) / 2, 0.0 if motion is None else 2 * motion - 1, float(motion is not None)]
-    return torch.tensor([*said, *(float(style == name) for name in STYLES)])
+    return torch.tensor([*said, *(float(style == name) for name in STYLES), *camera])

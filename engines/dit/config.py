@@ -37,7 +37,7 @@ class TransformerConfig:
     heads: int = 3
     short_side: int = 144  # pixels: the largest pictures that it was trained to lay out; larger ones are scaled up
     window: int = 7  # latent frames denoised together: 25 frames, 4 s at 6 frames a second
-    controls: int = 7  # numbers that steer; see conditioning.controls
+    controls: int = 9  # numbers that steer; see conditioning.controls
     distilled: bool = False  # two more: how strongly it is guided and how far it steps; see conditioning.hurried
 
 

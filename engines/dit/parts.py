@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.video import Plan
-from engines.dit.conditioning import STYLES
+from engines.dit.conditioning import Way
 from engines.protocol import Conditions
 
 Picture = NDArray[np.uint8]  # HWC
@@ -21,6 +21,23 @@ NUMBERED = re.compile(r"(?:^|(?<=[\s.,;(]))(?:shot|scene)\s*\d{1,2}\s*[:.)\u2013
 CUT = re.compile(  # behind a stop or a joining word, so that a "hair cut to the shoulders" is none
     r"(?:^|[,.;:!?\u2013\u2014\n-]|\s(?:and|then))\s{0,4}(?:(?:and|then)\s{1,4}){0,2}cuts? to\b[\s:,]*", re.IGNORECASE
 )
+NAMED = {  # each style by its name, and by what else it is called
+    "noir": re.compile(r"\b(?:noir|black[- ]and[- ]white|monochrome)\b", re.IGNORECASE),
+    "cartoon": re.compile(r"\b(?:cartoon|comic)s?\b", re.IGNORECASE),
+    "sketch": re.compile(r"\bsketch(?:es)?\b|\b(?:pencil|hand)[- ]dr(?:awn|awing)|\bdrawn in pencil\b", re.IGNORECASE),
+    "cinematic": re.compile(r"\bcinematic\b|\bmovie scene\b", re.IGNORECASE),
+}
+MOVES = r"\b(?:camera|view)\s+(?:\w+\s+){0,2}?(?:moves?|moving|glides?|slides?|tracks?|pushes|pulls|dollies)\s+"
+TO = r"(?:(?:\w+ly|to|towards|the)\s+){0,3}"
+PANS = {
+    way: re.compile(rf"\bpan(?:s|ning)?\s+{TO}{side}\b|{MOVES}{TO}{side}\b", re.IGNORECASE)
+    for way, side in ((-1.0, "left(?:wards)?"), (1.0, "right(?:wards)?"))
+}
+ZOOMS = {
+    1.0: re.compile(rf"\bzoom(?:s|ing)?\s+(?:\w+ly\s+)?in\b|{MOVES}(?:in\b|closer|nearer)", re.IGNORECASE),
+    -1.0: re.compile(rf"\bzoom(?:s|ing)?\s+(?:\w+ly\s+)?out\b|{MOVES}(?:out\b|away|back)", re.IGNORECASE),
+}
+USUAL = 0.75  # of the fastest move in training
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +106,15 @@ def worded(prompt: str, style: str) -> str:
 
 def style_of(prompt: str) -> str:
     """The style that the model has a number for and the prompt names; empty if there is none."""
-    words = re.findall(r"[a-z]+", prompt.lower())
-    return next((style for style in STYLES if style in words), "")
+    return next((style for style, said in NAMED.items() if said.search(prompt)), "")
+
+
+def camera_of(prompt: str) -> Way:
+    """How the camera moves in a prompt, at a usual speed: pan to the right, zoom in."""
+    pan, zoom = (usual(ways, prompt) for ways in (PANS, ZOOMS))
+    return pan, zoom
+
+
+def usual(ways: Mapping[float, re.Pattern[str]], prompt: str) -> float:
+    """The first way that the prompt names; 0 for none."""
+    return next((USUAL * way for way, said in ways.items() if said.search(prompt)), 0.0)

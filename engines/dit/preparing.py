@@ -8,7 +8,7 @@ from __future__ import annotations
 from domain.video import Operation, Plan
 from engines.dit import sources, windows
 from engines.dit.drawing import Drawer
-from engines.dit.parts import Part, style_of
+from engines.dit.parts import Part, camera_of, style_of
 from engines.dit.pictures import fit, frames_of, kept, scaled, video_of
 from engines.dit.sources import Under
 from engines.dit.takes import Take
@@ -41,6 +41,7 @@ def take_of(drawer: Drawer, plan: Plan, conditions: Conditions, part: Part) -> T
         text=drawer.read(part.prompt),
         motion=plan.motion_intensity,
         style=style_of(part.prompt),
+        camera=camera_of(part.prompt),
         pictures=pictures,
         stills=stills,
         history_BLZhw=history,

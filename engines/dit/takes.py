@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engines.dit import windows
 from engines.dit.codec import Memory
-from engines.dit.conditioning import Window, controls
+from engines.dit.conditioning import Way, Window, controls
 from engines.dit.drawing import Drawer, Text
 from engines.dit.pictures import Frame, carried
 from engines.dit.seams import Seams
@@ -66,6 +66,7 @@ class Take:
     text: Text
     motion: float | None
     style: str
+    camera: Way = (0.0, 0.0)
     pictures: Mapping[int, Frame] = field(default_factory=dict)
     stills: Mapping[int, Tensor] = field(default_factory=dict)
     history_BLZhw: Tensor | None = None
@@ -104,7 +105,7 @@ def _anchors(drawer: Drawer, take: Take, chain: Chain) -> dict[int, Tensor]:
     """The latents of every anchor: given ones, and the others drawn, group by group."""
     found = dict(take.stills)
     for group in chain.groups:
-        steered_C = controls(take.fps * (len(group) - 1) / (group[-1] - group[0]), take.motion, take.style)
+        steered_C = controls(take.fps * (len(group) - 1) / (group[-1] - group[0]), take.motion, take.style, take.camera)
         window = Window.of((len(group), *drawer.shape_Zhw), steered_C)
         moments = [windows.anchor_moment(anchor - group[0], take.fps) for anchor in group]
         window = replace(window, at_BL=torch.tensor([moments]), still_BL=torch.ones(1, len(group)))
@@ -143,7 +144,7 @@ def _first_drawn(take: Take, span: Span) -> int:
 
 def _window(drawer: Drawer, take: Take, span: Span, history_BLZhw: Tensor | None) -> Window:
     """The window with what is known of its own latent frames."""
-    steered_C = controls(take.fps, take.motion, take.style)
+    steered_C = controls(take.fps, take.motion, take.style, take.camera)
     window = Window.of((span.history + span.new, *drawer.shape_Zhw), steered_C, start=span.start)
     if history_BLZhw is not None:
         for index in range(span.history):

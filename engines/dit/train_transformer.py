@@ -30,7 +30,7 @@ from engines.dit.text import Vocabulary
 
 POOL = 2000  # clips of one kind
 OBJECT = 4.0  # extra weight of the object that matters
-HUSH = 0.4  # share of the clips whose motion intensity is not told, and of styles that are not told
+HUSH = 0.4  # share of the clips whose motion intensity is not told by number, and of styles and camera moves
 PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
 PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
@@ -220,7 +220,8 @@ def rows_of(captions: Sequence[str], vocabulary: Vocabulary, rng: Random) -> Ten
 
 def _told(one: Clip, fps: float, rng: Random) -> Tensor:
     motion = None if rng.random() < HUSH else one.motion
-    return controls(fps, motion, "" if rng.random() < HUSH else one.style)
+    style = "" if rng.random() < HUSH else one.style
+    return controls(fps, motion, style, STILL.way if rng.random() < HUSH else one.camera.way)
 
 
 def _given(each: Example, lesson: Lesson, rng: Random, size: Sequence[int]) -> Tensor:

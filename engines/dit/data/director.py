@@ -11,6 +11,7 @@ STYLES = ("cinematic", "cartoon", "sketch", "noir")
 MOVES = ("pan left", "pan right", "zoom in", "zoom out")
 PLAIN = 0.30  # share of clips without any of it
 EACH = 0.45  # odds of each of the three in the other clips
+PANS, ZOOMS = (0.06, 0.12), (0.05, 0.10)  # slowest and fastest at first, in the units of Camera
 FASTEST = 3.0  # scene seconds per clip second
 
 STYLE_WORDS = {
@@ -52,6 +53,11 @@ class Camera:
     pan_v: float = 0.0  # short sides per second; + = the camera moves down
     zoom: float = 0.0  # log of the scale per second; + = in
 
+    @property
+    def way(self) -> tuple[float, float]:
+        """Pan and zoom, in parts of the fastest."""
+        return self.pan_u / PANS[1], self.zoom / ZOOMS[1]
+
 
 STILL = Camera()
 
@@ -80,7 +86,7 @@ def direct(rng: Random, *, may_move: bool = True) -> Direction:
 
 def camera_for(rng: Random, move: str) -> Camera:
     """A camera that moves at one of many speeds."""
-    pan, zoom = rng.uniform(0.06, 0.12), rng.uniform(0.05, 0.10)
+    pan, zoom = rng.uniform(*PANS), rng.uniform(*ZOOMS)
     return {
         "": STILL,
         "pan left": Camera(pan_u=-pan),

@@ -74,6 +74,8 @@ def test_time_prompt_known_latents_and_numbers_all_matter(networks: Checkpoint) 
         replace(window, controls_BC=controls(6.0).repeat(2, 1)),
         replace(window, controls_BC=controls(12.0, motion=0.8).repeat(2, 1)),
         replace(window, controls_BC=controls(12.0, style="noir").repeat(2, 1)),
+        replace(window, controls_BC=controls(12.0, camera=(0.5, 0.0)).repeat(2, 1)),
+        replace(window, controls_BC=controls(12.0, camera=(0.0, -0.5)).repeat(2, 1)),
     ):
         assert not torch.equal(base, model(noisy, other, time, red))
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from domain.video import Keyframe, Plan, Shot
-from engines.dit.parts import cut, listed, style_of, worded
+from engines.dit.data.director import MOVE_WORDS, STYLE_WORDS
+from engines.dit.parts import USUAL, camera_of, cut, listed, style_of, worded
 from engines.protocol import Conditions
 
 
@@ -85,6 +86,32 @@ def test_a_style_is_said_once_and_found_again() -> None:
     assert worded("a street", "noir") == "a street, noir"
     assert style_of("a Cartoon street, at night") == "cartoon"
     assert style_of("the cartoonist's street") == ""
+    for style, forms in STYLE_WORDS.items():
+        assert {style_of(form.format("a red ball rolls left")) for form in forms} == {style}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "way"),
+    [
+        ("a lake, the camera slowly moves to the left", (-USUAL, 0.0)),
+        ("panning right across a city", (USUAL, 0.0)),
+        ("camera pans right and zooms in", (USUAL, USUAL)),
+        ("The camera pulls back from a forest", (0.0, -USUAL)),
+        ("zoom slowly out of a lake", (0.0, -USUAL)),
+        ("a red ball rolls left", (0.0, 0.0)),
+        ("a man with a camera walks left", (0.0, 0.0)),
+        ("a pan on the left burner", (0.0, 0.0)),
+        ("", (0.0, 0.0)),
+    ],
+)
+def test_how_a_camera_moves_is_read_from_the_prompt(prompt: str, way: tuple[float, float]) -> None:
+    assert camera_of(prompt) == way
+
+
+def test_every_word_for_a_move_is_understood() -> None:
+    ways = {"pan left": (-USUAL, 0), "pan right": (USUAL, 0), "zoom in": (0, USUAL), "zoom out": (0, -USUAL)}
+    for move, forms in MOVE_WORDS.items():
+        assert {camera_of(form.format("a sunset over the sea")) for form in forms} == {ways[move]}, move
 
 
 @pytest.mark.parametrize("piece", [" ", "\n", "and ", ", ", "shot ", "shot 1", "cut to ", "- "])

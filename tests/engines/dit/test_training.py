@@ -243,7 +243,9 @@ def test_what_a_clip_is_told_besides_its_caption_is_sometimes_left_out(networks:
     batches = [train_transformer.batch_of(pool, networks.vocabulary, lesson, Random(seed)) for seed in range(4)]
     told = torch.cat([batch.window.controls_BC for batch in batches])
     assert 0.4 < told[:, 2].mean() < 0.8, "motion intensity"
-    assert 0.05 < told[:, 3:].sum(1).mean() < 0.6, "style"
+    assert 0.05 < told[:, 3:7].sum(1).mean() < 0.6, "style"
+    assert 0.02 < (told[:, 7:] != 0).any(1).float().mean() < 0.5, "camera"
+    assert told[:, 7:].abs().max() <= 1
 
 
 def test_a_photograph_is_always_shown_before_it_is_gone_on_with(
