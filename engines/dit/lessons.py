@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
+from engines.dit.windows import ANCHOR_STEP
+
 Size = tuple[int, int]  # height, width in pixels
 Kind = Literal["start", "later", "keyed", "between", "anchors"]
 
@@ -56,7 +58,7 @@ class Lesson:
     @property
     def apart(self) -> float:
         """Latent frames of a clip at 12 frames a second between two anchors."""
-        return 12 / self.fps / 4
+        return ANCHOR_STEP / self.fps
 
 
 def lesson_at(share: float, rng: Random) -> Lesson:

@@ -14,13 +14,13 @@ import itertools
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from engines.dit.conditioning import PACE
+from engines.dit.conditioning import FPS, PACE
 
 HISTORY = 2  # most latent frames that a window knows of the window before
 STILLS = 2  # most pictures that training has put beside one window
 FARTHEST = -16.0  # the earliest moment at which training has put a picture
 ANCHOR_SECONDS = 4  # most between two anchors
-ANCHOR_STEP = 3  # latent frames of a second at 12 frames a second, which is how training has counted it
+ANCHOR_STEP = FPS / PACE  # latent frames of a second at the rate by which training counts the moments of anchors
 
 
 def longest(window: int) -> int:
