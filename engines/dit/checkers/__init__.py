@@ -16,12 +16,11 @@ from engines.dit.checkers.daylight import time_of_day
 from engines.dit.checkers.movement import amount, camera, cuts
 from engines.dit.checkers.objects import motion, object_colour, shape
 from engines.dit.checkers.scenes import SceneJudge
-from engines.dit.checkers.styles import style
 from engines.dit.checkers.weather import weather
 
 __all__ = [
     "JUDGES", "SceneJudge", "amount", "background", "camera", "cuts", "ground", "motion", "nearest_colour",
-    "object_colour", "planet", "shape", "style", "time_of_day", "weather",
+    "object_colour", "planet", "shape", "time_of_day", "weather",
 ]  # fmt: skip
 
 JUDGES: Mapping[str, Callable[[Tensor], str | None]] = MappingProxyType(
@@ -34,8 +33,7 @@ JUDGES: Mapping[str, Callable[[Tensor], str | None]] = MappingProxyType(
         "planet": planet,
         "time": time_of_day,
         "weather": weather,
-        "style": style,
         "camera": camera,
     }
 )
-"""By the name of the fact that each judges; a family needs a `SceneJudge`."""
+"""By the name of the fact that each judges; families and styles need a `SceneJudge`."""

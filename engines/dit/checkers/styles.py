@@ -1,4 +1,4 @@
-"""Judge of styles: bars of a film, pencil on paper, black and white, tones in steps."""
+"""Judge of the styles that lie over the whole screen: bars of a film, pencil on paper, black and white."""
 
 # pyright: basic
 # (the types of torch are partial)
@@ -17,23 +17,16 @@ GREY = 0.025  # chroma of black and white
 SHEET = 0.5  # brightness of the paper between the strokes
 WARM = (0.025, 0.10)  # how much redder than blue paper and pencil are, by their brightness
 UNIFORM = 0.075
-DIM = 0.09  # darker pixels have too few tones to count
-TONES = ((0.15, 0.225), (0.375, 0.417), (0.583, 0.6125), (0.7875, 0.81), (0.985, 1.1))  # of a cartoon
-NEARLY = 0.012
-COMB = 0.56  # share of the pixels that have one of these
 
 
-def style(video_TCHW: Tensor) -> str | None:
-    """cinematic, noir, sketch, cartoon, or None if it looks plain."""
-    some_TCHW = video_TCHW[:: max(1, len(video_TCHW) // 12)]
-    small_TCHW = shrunk(some_TCHW, 72)
+def screened(video_TCHW: Tensor) -> str | None:
+    """cinematic, noir, sketch, or None."""
+    small_TCHW = shrunk(video_TCHW[:: max(1, len(video_TCHW) // 12)], 72)
     if has_bars(small_TCHW):
         return "cinematic"
     if is_paper(small_TCHW):
         return "sketch"
-    if is_grey(small_TCHW):
-        return "noir"
-    return "cartoon" if comb(grey(shrunk(some_TCHW, 144))) > COMB else None
+    return "noir" if is_grey(small_TCHW) else None
 
 
 def has_bars(small_TCHW: Tensor) -> bool:
@@ -58,12 +51,3 @@ def is_grey(small_TCHW: Tensor) -> bool:
     """No colour on the whole, nor on something small."""
     tint = chroma(small_TCHW)
     return bool(tint.mean() < GREY) and bool(tint.flatten().quantile(0.99) < 4 * GREY)
-
-
-def comb(grey_THW: Tensor) -> float:
-    """Share of the pixels, very dark ones apart, whose brightness is one of the few tones of a cartoon."""
-    lit = grey_THW[grey_THW > DIM]
-    near = torch.zeros_like(lit, dtype=torch.bool)
-    for low, high in TONES:
-        near |= (lit > low - NEARLY) & (lit < high + NEARLY)
-    return near.float().mean().item() if len(lit) else 0.0

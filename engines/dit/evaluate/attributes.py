@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 
 from torch import Tensor
 
 from engines.dit.checkers import JUDGES, SceneJudge
-from engines.dit.data import HELD_OUT
+from engines.dit.data import HELD_OUT, clip, held_out_clip
 from engines.dit.evaluate import prompts
 from engines.dit.evaluate.asking import Exam
 from engines.dit.evaluate.measure import Measure
@@ -20,18 +20,26 @@ from engines.dit.evaluate.prompts import Question
 
 Sight = dict[str, str | None]
 KNOWN = range(2 * HELD_OUT, 2 * HELD_OUT + 1200)  # clips of the renderer that the judge of scenes knows
+KNOWN_PAIRS = range(5000, 5300)  # and those with a pair that training never put together, other ones than are asked
 DRAFT = 4  # steps
 
 
 @cache
 def scene_judge() -> SceneJudge:
     """Draws the clips that it knows, once."""
-    return SceneJudge(KNOWN, 72, 128)
+    return SceneJudge([*map(clip, KNOWN), *map(held_out_clip, KNOWN_PAIRS)], 72, 128)
 
 
 def seen(video_TCHW: Tensor, names: Sequence[str]) -> Sight:
     """What the judges see."""
-    return {name: scene_judge().family(video_TCHW) if name == "family" else JUDGES[name](video_TCHW) for name in names}
+    return {name: judge_of(name)(video_TCHW) for name in names}
+
+
+def judge_of(name: str) -> Callable[[Tensor], str | None]:
+    """The judge of a fact."""
+    if name in JUDGES:
+        return JUDGES[name]
+    return {"family": scene_judge().family, "style": scene_judge().style}[name]
 
 
 def right(questions: Sequence[Question], sights: Sequence[Sight]) -> list[bool]:

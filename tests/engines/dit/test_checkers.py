@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from engines.dit.checkers import (
-    JUDGES,
     SceneJudge,
     amount,
     background,
@@ -19,13 +18,14 @@ from engines.dit.checkers import (
     nearest_colour,
     object_colour,
     shape,
-    style,
     weather,
 )
 from engines.dit.checkers.movement import sway
+from engines.dit.checkers.styles import screened
 from engines.dit.data import Clip, clip, draw, seconds
 from engines.dit.data.words import COLOURS
-from engines.dit.evaluate.prompts import judgeable
+from engines.dit.evaluate.attributes import judge_of
+from engines.dit.evaluate.prompts import ATTRIBUTES, judgeable
 
 FIRST = 60_000
 
@@ -41,13 +41,13 @@ def video(one: Clip, height: int = 108, width: int = 192) -> torch.Tensor:
 
 def judged(name: str, clips: list[Clip]) -> tuple[list[bool], list[bool]]:
     """Right under its own caption, right under the next clip's."""
-    sights = [JUDGES[name](video(one)) for one in clips]
+    sights = [judge_of(name)(video(one)) for one in clips]
     said = [one.facts[name] for one in clips if one.facts]
     following = said[1:] + said[:1]
     return [a == b for a, b in zip(sights, said, strict=True)], [a == b for a, b in zip(sights, following, strict=True)]
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", ATTRIBUTES)
 def test_a_judge_is_right_about_true_clips_and_not_about_others(name: str) -> None:
     right, wrong = judged(name, telling(name, 9))
     assert sum(right) >= 8
@@ -56,7 +56,7 @@ def test_a_judge_is_right_about_true_clips_and_not_about_others(name: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", ATTRIBUTES)
 def test_the_ceiling_of_a_judge_is_97_percent(name: str) -> None:
     right, wrong = judged(name, telling(name, 60))
     print(f"{name}: ceiling {sum(right)} of {len(right)}, chance {sum(wrong)}")
@@ -67,7 +67,7 @@ def test_the_ceiling_of_a_judge_is_97_percent(name: str) -> None:
 def test_an_empty_clip_has_a_background_and_nothing_else() -> None:
     empty = torch.tensor(COLOURS["pink"]).view(1, 3, 1, 1).expand(8, 3, 54, 96)
     assert background(empty) == "pink"
-    assert [look(empty) for look in (object_colour, shape, motion, camera, weather, style)] == [None] * 6
+    assert [look(empty) for look in (object_colour, shape, motion, camera, weather, screened)] == [None] * 6
     assert cuts(empty) == []
     assert amount(empty) == 0
 
@@ -111,7 +111,7 @@ def test_a_cut_is_found_where_it_is_and_nowhere_else() -> None:
 
 
 def test_the_scene_judge_knows_scenes() -> None:
-    judge = SceneJudge(range(2_000_000, 2_000_450), 54, 96)
+    judge = SceneJudge([clip(seed) for seed in range(2_000_000, 2_000_450)], 54, 96)
     clips = [clip(seed) for seed in range(FIRST, FIRST + 40)]
     right = [judge.family(draw([one], torch.tensor([2.0]), 54, 96)[0][0]) == one.family for one in clips]
     assert sum(right) / len(right) > 0.85

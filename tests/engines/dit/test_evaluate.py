@@ -85,6 +85,7 @@ def test_strange_pictures_are_varied_and_repeatable() -> None:
 )
 def test_a_part_of_the_exam_gives_measures(exam: evaluate.Exam, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes, "KNOWN", range(2_000_000, 2_000_060))
+    monkeypatch.setattr(attributes, "KNOWN_PAIRS", range(5000, 5010))
     attributes.scene_judge.cache_clear()
     measures = report.PARTS[part](evaluate.Exam(exam.engine, count=4, steps=1, size=exam.size))
     attributes.scene_judge.cache_clear()

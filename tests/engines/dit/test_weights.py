@@ -23,7 +23,7 @@ def test_the_weights_are_small_enough_to_commit(trained: DitEngine) -> None:
 
 
 def test_most_prompts_give_the_scene_they_name(trained: DitEngine) -> None:
-    judge = SceneJudge(range(2000, 2250), 72, 128)
+    judge = SceneJudge([clip(seed) for seed in range(2000, 2250)], 72, 128)
     prompts = {
         "a red ball rolls left": "shapes",
         "a beautiful sunset over a mountain lake, with trees swaying in the wind": "lake",
