@@ -6,6 +6,7 @@ import secrets
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
 
@@ -240,18 +241,30 @@ def _check_parts(request: Request) -> None:
 def _check_moments(request: Request, model: Model) -> None:
     """No two pictures for one frame: one of them would be lost."""
     rate = model.rates[model.fps if request.fps is None else request.fps]
-    last = request.seconds * rate - 1
-    taken: dict[int, str] = {} if request.first_frame is None else {0: "'input_reference'"}
-    taken |= {} if request.last_frame is None else {last: "'last_frame'"}
-    for moment in sorted(keyframe.second for keyframe in request.keyframes):
-        number, name = min(last, round(moment * rate)), f"the keyframe at {moment:g} s"
+    taken: dict[int, str] = {}
+    for number, name, param in _pictures(request, rate):
         if number in taken:
             raise InvalidRequest(
-                f"Each keyframe must have a frame of its own: of {rate} frames a second, {taken[number]} and {name}"
+                f"Each picture must have a frame of its own: of {rate} frames a second, {taken[number]} and {name}"
                 " have the same.",
-                param="keyframes",
+                param=param,
             )
         taken[number] = name
+
+
+def _pictures(request: Request, rate: int) -> Iterator[tuple[int, str, str]]:
+    """What shows one frame of the clip: the frame's number, what a user calls the picture, and by which parameter."""
+    last = request.seconds * rate - 1
+    if request.first_frame is not None:
+        yield 0, "'input_reference'", "input_reference"
+    if request.last_frame is not None:
+        yield last, "'last_frame'", "last_frame"
+    begins = accumulate((shot.seconds for shot in request.shots), initial=0)
+    for at, (shot, begin) in enumerate(zip(request.shots, begins, strict=False)):
+        if shot.reference is not None:
+            yield begin * rate, f"the reference of shots[{at}]", "shots"
+    for moment in sorted(keyframe.second for keyframe in request.keyframes):
+        yield min(last, round(moment * rate)), f"the keyframe at {moment:g} s", "keyframes"
 
 
 def _check_extension(request: Request, model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from math import inf
 from typing import Any, cast, get_type_hints
 from urllib.parse import urlsplit
 
@@ -65,8 +66,8 @@ def far_end(
         raise ValueError(f"{name}: give key_env or key_file, not both")
     if found.frames_multiple < 1 or min(found.frames_plus, found.missing_frames) < 0:
         raise ValueError(f"{name}: frames_multiple must be at least 1, frames_plus and missing_frames at least 0")
-    if min(found.timeout_seconds, found.patience_seconds, found.most_bytes) <= 0:
-        raise ValueError(f"{name}: timeout_seconds, patience_seconds and most_bytes must be above 0")
+    if not all(0 < each < inf for each in (found.timeout_seconds, found.patience_seconds, found.most_bytes)):
+        raise ValueError(f"{name}: timeout_seconds, patience_seconds and most_bytes must be above 0, and finite")
     if beyond := set(capabilities) - EXPRESSIBLE[found.dialect]:
         raise ValueError(f"{name}: the dialect {found.dialect} cannot express: {', '.join(sorted(beyond))}")
     if found.dialect is Dialect.OPENAI and steps[0] != steps[2]:

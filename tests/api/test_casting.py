@@ -75,7 +75,10 @@ def test_uploaded_files_are_taken_wherever_a_picture_or_a_clip_is(testcard: Test
         "input_reference": {"file_id": picture},
         "last_frame": {"file_id": picture},
         "keyframes": [{"second": 1, "image": {"file_id": picture}}],
-        "shots": [{"prompt": "a hill", "seconds": 4, "reference": {"file_id": picture}}],
+        "shots": [
+            {"prompt": "a hill", "seconds": 2},
+            {"prompt": "the sea", "seconds": 2, "reference": {"file_id": picture}},
+        ],
     }
     derived = {"prompt": "at night", "model": "testcard", "video": {"file_id": clip}}
     for send in ENCODINGS.values():

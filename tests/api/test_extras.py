@@ -37,8 +37,8 @@ EXTRAS: dict[str, tuple[Any, dict[str, Any]]] = {
     "input_reference": (PICTURE, {}),
     "last_frame": (PICTURE, {}),
     "keyframes": (
-        [{"second": 2.5, "image": PICTURE}, {"second": 1, "image": PICTURE}],
-        {"keyframes": [1.0, 2.5]},
+        [{"second": 2.5, "image": PICTURE}, {"second": 1.5, "image": PICTURE}],
+        {"keyframes": [1.5, 2.5]},
     ),
     "shots": (
         SHOTS,
@@ -230,11 +230,12 @@ def test_the_missions_own_names_are_aliases(testcard: TestClient, world: World, 
 
 
 def test_a_picture_may_be_a_file_wherever_one_is_taken(testcard: TestClient) -> None:
-    names = ("input_reference", "last_frame", "keyframes[][image]", "shots[][reference]")
     fields = {**BASE, "shots[][prompt]": "a hill", "shots[][seconds]": "4", "keyframes[][second]": "1"}
     files = [(name, (None, text)) for name, text in fields.items()]
-    answer = testcard.post("/v1/videos", files=[*files, *((name, ("x.png", picture())) for name in names)])
-    assert answer.status_code == 200, answer.text
+    for opening in ("input_reference", "shots[][reference]"):  # both are the first frame
+        names = (opening, "last_frame", "keyframes[][image]")
+        answer = testcard.post("/v1/videos", files=[*files, *((name, ("x.png", picture())) for name in names)])
+        assert answer.status_code == 200, answer.text
     plain = [(name, (None, text)) for name, text in BASE.items()]
     wrong = testcard.post("/v1/videos", files=[*plain, ("last_frame", ("x.png", picture(size=(144, 256))))])
     assert (wrong.status_code, wrong.json()["error"]["message"]) == (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -171,21 +172,40 @@ def test_only_the_embedded_model_needs_sides_of_sixteen() -> None:
     assert entries.read({**ENTRY, **small, "engine": "diffusers"})["sizes"] == small["sizes"]
 
 
-COLLIDING: list[tuple[dict[str, object], str]] = [
-    ({"keyframes": (Keyframe(0.0, "a"), Keyframe(0.05, "b"))}, "the keyframe at 0 s and the keyframe at 0.05 s"),
-    ({"keyframes": (Keyframe(3.95, "a"),), "last_frame": "z"}, "'last_frame' and the keyframe at 3.95 s"),
-    ({"keyframes": (Keyframe(4, "a"), Keyframe(3.9, "b"))}, "the keyframe at 3.9 s and the keyframe at 4 s"),
-    ({"keyframes": (Keyframe(0.08, "a"),), "first_frame": "z"}, "'input_reference' and the keyframe at 0.08 s"),
+TOLD = (Shot("a", 2, "x"), Shot("b", 2, "y"))
+COLLIDING: list[tuple[dict[str, object], str, str]] = [
+    (
+        {"keyframes": (Keyframe(0.0, "a"), Keyframe(0.05, "b"))},
+        "the keyframe at 0 s and the keyframe at 0.05 s",
+        "keyframes",
+    ),
+    ({"keyframes": (Keyframe(3.95, "a"),), "last_frame": "z"}, "'last_frame' and the keyframe at 3.95 s", "keyframes"),
+    (
+        {"keyframes": (Keyframe(4, "a"), Keyframe(3.9, "b"))},
+        "the keyframe at 3.9 s and the keyframe at 4 s",
+        "keyframes",
+    ),
+    (
+        {"keyframes": (Keyframe(0.08, "a"),), "first_frame": "z"},
+        "'input_reference' and the keyframe at 0.08 s",
+        "keyframes",
+    ),
+    (
+        {"keyframes": (Keyframe(2, "a"),), "shots": TOLD},
+        "the reference of shots[1] and the keyframe at 2 s",
+        "keyframes",
+    ),
+    ({"first_frame": "z", "shots": TOLD}, "'input_reference' and the reference of shots[0]", "shots"),
 ]
 
 
-@pytest.mark.parametrize(("extras", "which"), COLLIDING)
+@pytest.mark.parametrize(("extras", "which", "param"), COLLIDING)
 def test_two_pictures_for_one_frame_are_refused_because_one_would_be_lost(
-    extras: dict[str, object], which: str
+    extras: dict[str, object], which: str, param: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match=f"of 6 frames a second, {which} have the same") as caught:
+    with pytest.raises(InvalidRequest, match=f"of 6 frames a second, {re.escape(which)} have the same") as caught:
         catalogue.plan(asked(**extras), SORA)
-    assert (caught.value.param, caught.value.code) == ("keyframes", "invalid_value")
+    assert (caught.value.param, caught.value.code) == (param, "invalid_value")
 
 
 def test_keyframes_of_neighbouring_frames_are_taken_and_a_higher_rate_has_more_of_them() -> None:
@@ -223,7 +243,7 @@ def test_what_a_model_lacks_is_refused_by_name(extras: dict[str, object], param:
 
 def test_a_plan_survives_storage_with_all_its_parts() -> None:
     request = card(
-        keyframes=(Keyframe(2.5, "b"), Keyframe(1, "a")),
+        keyframes=(Keyframe(2.5, "b"), Keyframe(1.5, "a")),
         shots=(Shot("a hill", 1), Shot("the sea", 3, "r")),
         loras=(Lora("sepia", 0.5),),
         characters=(UUID(int=1),),
@@ -235,7 +255,7 @@ def test_a_plan_survives_storage_with_all_its_parts() -> None:
         webhook_url="https://example.com",
     )
     plan = catalogue.plan(request, CARD)
-    assert [frame.second for frame in plan.keyframes] == [1, 2.5]
+    assert [frame.second for frame in plan.keyframes] == [1.5, 2.5]
     assert (plan.characters, plan.strength) == (("c",), 0.7)
     assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

@@ -40,6 +40,8 @@ def test_the_table_of_the_documentation_is_a_model(tmp_path: Path) -> None:
         ({"fields": [1]}, "fields must be a table"),
         ({"frames_multiple": 0}, "frames_multiple must be at least 1"),
         ({"patience_seconds": 0}, "must be above 0"),
+        ({"patience_seconds": float("nan")}, "must be above 0, and finite"),
+        ({"timeout_seconds": float("inf")}, "must be above 0, and finite"),
         ({"url": "gpu-1:8000"}, "path must be the URL"),
         ({"url": "ftp://gpu-1/v1"}, "path must be the URL"),
         ({"url": "http://me:secret@gpu-1/v1"}, "no user, password, query or fragment"),
