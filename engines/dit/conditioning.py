@@ -5,7 +5,7 @@ region that stays are latents that are known. A picture by itself (a clip's firs
 reference) is a latent frame of its own with its own moment, inside the window or outside; it is appended to the
 window's latent frames.
 
-Legend: B clips, L latent frames, Z latent channels, h w latent positions, C numbers that steer.
+Legend: B clips, L latent frames, Z latent channels, h w latent positions, C numbers that steer, V numbers of a view.
 """
 
 # pyright: basic
@@ -14,17 +14,19 @@ Legend: B clips, L latent frames, Z latent channels, h w latent positions, C num
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from engines.dit.camera import VIEW, Way
+
 PACE = 4  # frames of a latent frame
 FPS = 12.0  # the rate that the numbers are relative to
-Way = tuple[float, float]  # of a camera: pan, zoom
 STYLES = ("cinematic", "cartoon", "sketch", "noir")
-CONTROLS = 3 + len(STYLES) + 2
+STYLED = slice(3, 3 + len(STYLES))  # of the numbers that steer
+CONTROLS = STYLED.stop + 2
 HURRIED = 2  # more of them for a distilled model
 STRONGEST = 6.0  # guidance that a distilled model is taught; less than 1 is none
 
@@ -34,7 +36,7 @@ class Window:
     """What is known of the latent frames that are denoised together.
 
     `known` is zero and `mask` 0 where nothing is known. `at` counts latent frames of four frames; `still` is 1 where a
-    latent frame is one picture by itself.
+    latent frame is one picture by itself. `view` is what the camera shows at each latent frame (see `camera.views`).
     """
 
     known_BLZhw: Tensor
@@ -42,6 +44,7 @@ class Window:
     at_BL: Tensor
     still_BL: Tensor
     controls_BC: Tensor
+    view_BLV: Tensor
 
     @classmethod
     def of(cls, shape_LZhw: Sequence[int], controls_C: Tensor, *, start: float = 0.0) -> Window:
@@ -54,6 +57,7 @@ class Window:
             at_L[None],
             (at_L == 0).float()[None],
             controls_C[None],
+            torch.zeros(1, length, VIEW),
         )
 
     def know(self, index: int, latent_Zhw: Tensor) -> Window:
@@ -62,17 +66,19 @@ class Window:
         known[:, index], mask[:, index] = latent_Zhw, 1.0
         return replace(self, known_BLZhw=known, mask_BLhw=mask)
 
-    def append(self, latent_Zhw: Tensor, at: float) -> Window:
+    def append(self, latent_Zhw: Tensor, at: float, view_V: Tensor | None = None) -> Window:
         """The same window with a known picture behind its latent frames, which stands at the moment `at`."""
         count = len(self.at_BL)
         latent = latent_Zhw.expand(count, 1, *latent_Zhw.shape[-3:])
         one = torch.ones(count, 1)
+        view_BLV = (torch.zeros(VIEW) if view_V is None else view_V).expand(count, 1, -1)
         return replace(
             self,
             known_BLZhw=torch.cat([self.known_BLZhw, latent], 1),
             mask_BLhw=torch.cat([self.mask_BLhw, one[..., None, None].expand(-1, -1, *latent.shape[-2:])], 1),
             at_BL=torch.cat([self.at_BL, one * at], 1),
             still_BL=torch.cat([self.still_BL, one], 1),
+            view_BLV=torch.cat([self.view_BLV, view_BLV], 1),
         )
 
     def kept(self, latents_BLZhw: Tensor) -> Tensor:
@@ -81,13 +87,20 @@ class Window:
 
     def repeat(self, count: int) -> Window:
         """The window `count` times, as a batch."""
-        parts = (self.known_BLZhw, self.mask_BLhw, self.at_BL, self.still_BL, self.controls_BC)
-        return Window(*(part.repeat(count, *[1] * (part.ndim - 1)) for part in parts))
+        return self._each(lambda part: part.repeat(count, *[1] * (part.ndim - 1)))
+
+    def and_plain(self) -> Window:
+        """The window twice, the second time without its styles: what guidance leads away from."""
+        plain_BC = self.controls_BC.clone()
+        plain_BC[:, STYLED] = 0
+        return replace(self.repeat(2), controls_BC=torch.cat([self.controls_BC, plain_BC]))
 
     def to(self, device: torch.device | str) -> Window:
         """The window on a device."""
-        parts = (self.known_BLZhw, self.mask_BLhw, self.at_BL, self.still_BL, self.controls_BC)
-        return Window(*(part.to(device) for part in parts))
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Window:
+        return Window(*(change(getattr(self, part.name)) for part in fields(self)))
 
 
 def moment(frame: float) -> float:

@@ -108,7 +108,7 @@ def guided(teacher: Transformer, asked: Question) -> Guess:
     """What the teacher says under guidance; a stride is nothing to it."""
     nothing = torch.zeros_like(asked.rows_BNG)
     text = teacher.text(torch.cat([asked.rows_BNG, nothing]))
-    window, strength = asked.window.repeat(2), _wide(asked.guidance_B)
+    window, strength = asked.window.and_plain(), _wide(asked.guidance_B)
 
     def guess(state: Tensor, time_B: Tensor, _then_B: Tensor) -> Tensor:
         meant, free = teacher(state.repeat(2, 1, 1, 1, 1), window, time_B.repeat(2), text).chunk(2)

@@ -101,7 +101,7 @@ class Guided:
     """A denoiser for `sample`: what to say, what is known of the window, and how strongly to follow the prompt.
 
     `text` holds the states of the prompt and, unless `guidance` is 1, of another text (empty, or a negative prompt);
-    the guess for the prompt is pushed away from the guess for the other text.
+    the guess for the prompt is pushed away from the guess for the other text and no style.
     """
 
     model: Transformer
@@ -113,7 +113,8 @@ class Guided:
         """Guess the clean latents; known ones are returned as they are."""
         count = len(self.text[0])
         times_B = torch.full((count,), time, device=state_1LZhw.device)
-        guesses = self.model(state_1LZhw.repeat(count, 1, 1, 1, 1), self.window.repeat(count), times_B, self.text)
+        window = self.window if count == 1 else self.window.and_plain()
+        guesses = self.model(state_1LZhw.repeat(count, 1, 1, 1, 1), window, times_B, self.text)
         guess = guesses[:1] if count == 1 else guesses[1:] + self.guidance * (guesses[:1] - guesses[1:])
         return self.window.kept(guess)
 

@@ -6,7 +6,7 @@ task is the same task with another mask (see `conditioning`). It answers with th
 
 Legend: B clips, L latent frames, Z latent channels, h w latent positions, S tokens of one frame (h/2 * w/2; 1 where
 all tokens of a frame agree), K = L * S tokens, D width, N words (or heads of all clips), E features of one
-head, F features of a place.
+head, F features of a place, V numbers of a view.
 """
 
 # pyright: basic
@@ -39,18 +39,23 @@ class Place:
     rows: int  # of tokens
 
 
-def place_of(at_BL: Tensor, still_BL: Tensor, height: int, width: int, head: int) -> Place:
-    """Places of latent frames of h x w positions at the times `at`.
+def place_of(window: Window, height: int, width: int, head: int) -> Place:
+    """Places of a window's latent frames of h x w positions.
 
-    Positions are centred and measured in short sides, so they mean the same at every size.
+    Positions are centred and measured in short sides, so they mean the same at every size. They are those of the scene
+    that the camera shows: attention finds what stands still at the same place however the camera moves. Features tell
+    those on the screen, too.
     """
+    at_BL, still_BL = window.at_BL, window.still_BL
     rows, columns = height // PATCH, width // PATCH
     short, device = min(rows, columns), at_BL.device
     y = (torch.arange(rows, device=device) - (rows - 1) / 2) / short
     x = (torch.arange(columns, device=device) - (columns - 1) / 2) / short
     y_S, x_S = (part.flatten() for part in torch.meshgrid(y, x, indexing="ij"))
     shape_BLS = (*at_BL.shape, len(y_S))
-    t_BLS, y_BLS, x_BLS = at_BL.float()[..., None].expand(shape_BLS), y_S.expand(shape_BLS), x_S.expand(shape_BLS)
+    pan_BL1, zoom_BL1 = window.view_BLV.unsqueeze(2).unbind(-1)
+    shrink_BL1 = torch.exp(-zoom_BL1)
+    t_BLS, y_BLS, x_BLS = at_BL.float()[..., None].expand(shape_BLS), y_S * shrink_BL1, x_S * shrink_BL1 + pan_BL1
     turns = (head // 2 - 2 * (head // 6), head // 6, head // 6)  # pairs of features for time, height, width
     angles = [
         position[..., None] * 30.0 ** -(torch.arange(count, device=device) / count)
@@ -58,7 +63,9 @@ def place_of(at_BL: Tensor, still_BL: Tensor, height: int, width: int, head: int
     ]
     angle_B1KE = torch.cat(angles, dim=-1).flatten(1, 2).unsqueeze(1)
     half_y, half_x = rows / short / 2, columns / short / 2
-    scalars = torch.stack([y_BLS, x_BLS, y_BLS / half_y, x_BLS / half_x, t_BLS / 8], dim=-1)
+    scalars = torch.stack(
+        [y_BLS, x_BLS, (y_S / half_y).expand(shape_BLS), (x_S / half_x).expand(shape_BLS), t_BLS / 8], dim=-1
+    )
     waves = (scalars[..., None] * 2.0 ** torch.arange(WAVES, device=device) * 1.5).flatten(-2)
     shape = torch.tensor([half_y, half_x, 4 / short], device=device).expand(*shape_BLS, -1)
     kind = torch.stack([still_BL[:, :1].expand_as(still_BL), still_BL], dim=-1)[:, :, None].expand(*shape_BLS, -1)
@@ -200,7 +207,7 @@ class Transformer(nn.Module):
         """Clean latents x_BLZhw, those of known positions included. `time` runs from 0 (noise) to 1 (clean)."""
         words_BND, bias = text
         height, width = noisy_BLZhw.shape[-2:]
-        place = place_of(window.at_BL, window.still_BL, height, width, self.head)
+        place = place_of(window, height, width, self.head)
         mask_BL1hw = window.mask_BLhw.unsqueeze(2)
         tokens = [to_tokens(part) for part in (noisy_BLZhw * (1 - mask_BL1hw), window.known_BLZhw, mask_BL1hw)]
         x_BLSD = self.enter(torch.cat(tokens, dim=-1)) + self.place(place.features_BLSF)

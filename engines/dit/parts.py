@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.video import Plan
-from engines.dit.conditioning import Way
+from engines.dit.camera import Way
 from engines.protocol import Conditions
 
 Picture = NDArray[np.uint8]  # HWC

@@ -9,7 +9,7 @@ C colours or numbers that steer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from engines.dit import windows
+from engines.dit.camera import Way, views
 from engines.dit.codec import Memory
-from engines.dit.conditioning import Way, Window, controls
+from engines.dit.conditioning import Window, controls
 from engines.dit.drawing import Drawer, Text
 from engines.dit.pictures import Frame, carried
 from engines.dit.seams import Seams
@@ -58,7 +59,8 @@ class Take:
     """A part ready to be drawn. `pictures` are given frames, `stills` their latents; frame -1 is a source's last one.
 
     `history` holds the last latent frames of what the part goes on with, `under` the clip that it is painted over,
-    and `keep` is 1 where that stays. What a picture has more than its frame fades within a second.
+    and `keep` is 1 where that stays. What a picture has more than its frame fades within a second. Of a gap, `begin` is
+    the frame of the take that it is part of.
     """
 
     frames: int
@@ -72,6 +74,12 @@ class Take:
     history_BLZhw: Tensor | None = None
     under: Under | None = None
     keep_hw: Tensor | None = None
+    begin: int = 0
+
+    def views(self, frames: Sequence[float], shape_Zhw: Sequence[int]) -> Tensor:
+        """What the camera shows at some frames: view_LV."""
+        half_width = shape_Zhw[2] / min(shape_Zhw[1:]) / 2
+        return views(self.camera, (self.begin + torch.tensor(frames)) / self.fps, half_width)
 
 
 def draw(drawer: Drawer, take: Take, layout: Layout) -> Iterator[Frame]:
@@ -93,7 +101,8 @@ def _linked(drawer: Drawer, take: Take, layout: Layout, chain: Chain) -> Iterato
         pictures = {place: take.pictures[anchor] for place, anchor in ends.items() if anchor in take.pictures}
         if end not in take.pictures:
             pictures[end - begin] = drawer.decode(anchors[end], None)[0][-1]
-        gap = replace(take, pictures=pictures, stills={place: anchors[anchor] for place, anchor in ends.items()})
+        stills = {place: anchors[anchor] for place, anchor in ends.items()}
+        gap = replace(take, pictures=pictures, stills=stills, begin=begin)
         drawn = carried(_streamed(drawer, gap, stretch, spans), pictures, take.fps)
         last = end >= take.frames - 1
         yield from islice(drawn, take.frames - begin if last else end - begin)
@@ -108,7 +117,8 @@ def _anchors(drawer: Drawer, take: Take, chain: Chain) -> dict[int, Tensor]:
         steered_C = controls(take.fps * (len(group) - 1) / (group[-1] - group[0]), take.motion, take.style, take.camera)
         window = Window.of((len(group), *drawer.shape_Zhw), steered_C)
         moments = [windows.anchor_moment(anchor - group[0], take.fps) for anchor in group]
-        window = replace(window, at_BL=torch.tensor([moments]), still_BL=torch.ones(1, len(group)))
+        view_BLV = take.views(group, drawer.shape_Zhw)[None]
+        window = replace(window, at_BL=torch.tensor([moments]), still_BL=torch.ones(1, len(group)), view_BLV=view_BLV)
         for index, anchor in enumerate(group):
             if anchor in found:
                 window = window.know(index, found[anchor][0, 0])
@@ -127,7 +137,7 @@ def _streamed(drawer: Drawer, take: Take, stretch: Stretch, spans: tuple[Span, .
             frames_THWC, memory = drawer.decode(latent, memory)
         yield seams.passed(frames_THWC)[-1]
     for span in spans:
-        window = _beside(_window(drawer, take, span, history), take, stretch, span, reference)
+        window = _beside(_window(drawer, take, stretch, span, history), take, stretch, span, reference)
         window, clean = _over(take, window, span)
         drawn = drawer.denoise(take.text, window, clean)[:, span.history : span.history + span.new]
         reference = drawn[:, :1] if reference is None else reference
@@ -142,10 +152,12 @@ def _first_drawn(take: Take, span: Span) -> int:
     return int(span.begin == 0 and span.start == 0 and 0 in take.stills)
 
 
-def _window(drawer: Drawer, take: Take, span: Span, history_BLZhw: Tensor | None) -> Window:
+def _window(drawer: Drawer, take: Take, stretch: Stretch, span: Span, history_BLZhw: Tensor | None) -> Window:
     """The window with what is known of its own latent frames."""
     steered_C = controls(take.fps, take.motion, take.style, take.camera)
     window = Window.of((span.history + span.new, *drawer.shape_Zhw), steered_C, start=span.start)
+    frames = [stretch.middle(latent) for latent in range(span.begin - span.history, span.begin + span.new)]
+    window = replace(window, view_BLV=take.views(frames, drawer.shape_Zhw)[None])
     if history_BLZhw is not None:
         for index in range(span.history):
             window = window.know(index, history_BLZhw[0, index - span.history])
@@ -155,9 +167,11 @@ def _window(drawer: Drawer, take: Take, span: Span, history_BLZhw: Tensor | None
 def _beside(window: Window, take: Take, stretch: Stretch, span: Span, reference: Tensor | None) -> Window:
     """The window with pictures beside its own latent frames."""
     for frame in span.stills:
-        window = window.append(take.stills[frame][0, 0], span.at(stretch.moment(frame)))
+        view_V = take.views([frame], window.known_BLZhw.shape[2:])[0]
+        window = window.append(take.stills[frame][0, 0], span.at(stretch.moment(frame)), view_V)
     if span.reference and reference is not None:
-        window = window.append(reference[0, 0], span.at(stretch.reference_moment))
+        view_V = take.views([stretch.reference], window.known_BLZhw.shape[2:])[0]
+        window = window.append(reference[0, 0], span.at(stretch.reference_moment), view_V)
     return window
 
 

@@ -10,7 +10,7 @@ times, each time with another caption slip, mask and noise. Legend: as in `condi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engines.dit import flow
+from engines.dit.camera import views
 from engines.dit.codec import Codec
 from engines.dit.conditioning import PACE, Window, controls, moment
 from engines.dit.config import TextConfig
@@ -27,10 +28,12 @@ from engines.dit.data.director import STILL
 from engines.dit.lessons import Lesson
 from engines.dit.model import Transformer
 from engines.dit.text import Vocabulary
+from engines.dit.windows import Stretch, longest
 
 POOL = 2000  # clips of one kind
 OBJECT = 4.0  # extra weight of the object that matters
-HUSH = 0.4  # share of the clips whose motion intensity is not told by number, and of styles and camera moves
+HUSH = 0.4  # share of the clips whose motion intensity is not told by number, and of styles
+UNSAID = 0.1  # the same of camera moves
 PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
 PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
@@ -49,6 +52,7 @@ class Example:
     at_L: Tensor
     still_L: Tensor
     known_L: Tensor
+    seconds_L: Tensor  # when the middle of each latent frame is shown
     clip: Clip
 
 
@@ -77,9 +81,10 @@ def fill(pool: Pool, codec: Codec, lesson: Lesson, count: int, rng: Random) -> N
     else:
         clips = [chosen(rng) for _ in range(count)]
     parts = {"start": _start, "later": _later, "keyed": _keyed, "between": _keyed, "anchors": _anchors}[lesson.kind]
-    latents, weights, at_L, still_L, known_L = parts(clips, codec, lesson, rng)
+    latents, weights, at_L, still_L, known_L, seconds_L = parts(clips, codec, lesson, rng)
     for index, one in enumerate(clips):
-        pool.add(Example(latents[index].bfloat16(), weights[index].bfloat16(), at_L, still_L, known_L, one))
+        example = latents[index].bfloat16(), weights[index].bfloat16(), at_L, still_L, known_L, seconds_L, one
+        pool.add(Example(*example))
 
 
 def chosen(rng: Random) -> Clip:
@@ -92,14 +97,14 @@ def chosen(rng: Random) -> Clip:
         family = one.family
 
 
-Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _start(clips: Sequence[Clip], codec: Codec, lesson: Lesson, _rng: Random) -> Parts:
     """A clip from its beginning."""
     latents, weights = encoded(clips, codec, seconds(1 + PACE * (lesson.window - 1), lesson.fps), lesson)
     at_L = torch.arange(lesson.window).float()
-    return latents, weights, at_L, (at_L == 0).float(), 0 * at_L
+    return latents, weights, at_L, (at_L == 0).float(), 0 * at_L, middles(lesson.window, lesson.fps)
 
 
 def _later(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
@@ -114,7 +119,9 @@ def _later(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> 
     picture, nothing = encoded(clips, codec, torch.tensor([begin + frame / lesson.fps]), lesson)
     at_L = torch.cat([torch.arange(1, length + 1).float(), torch.tensor([there])])
     last = functional.one_hot(torch.tensor(length), length + 1).float()
-    return torch.cat([latents[:, 1:], picture], 1), torch.cat([weights[:, 1:], nothing], 1), at_L, last, last
+    latents, weights = torch.cat([latents[:, 1:], picture], 1), torch.cat([weights[:, 1:], nothing], 1)
+    seconds_L = begin + torch.cat([middles(length + 1, lesson.fps)[1:], torch.tensor([frame / lesson.fps])])
+    return latents, weights, at_L, last, last, seconds_L
 
 
 def _keyed(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
@@ -130,7 +137,8 @@ def _keyed(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> 
     at_L = torch.cat([torch.arange(length).float(), torch.tensor([moment(frame) for frame in frames])])
     known_L = (torch.arange(len(at_L)) >= length).float()
     still_L = known_L + functional.one_hot(torch.tensor(0), len(at_L))
-    return torch.cat([latents, *pictures], 1), torch.cat([weights, *nothing], 1), at_L, still_L, known_L
+    seconds_L = torch.cat([middles(length, lesson.fps), torch.tensor(frames) / lesson.fps])
+    return torch.cat([latents, *pictures], 1), torch.cat([weights, *nothing], 1), at_L, still_L, known_L, seconds_L
 
 
 def _anchors(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -> Parts:
@@ -139,7 +147,13 @@ def _anchors(clips: Sequence[Clip], codec: Codec, lesson: Lesson, rng: Random) -
     times_T = begin + torch.arange(lesson.window) / lesson.fps
     pictures, weights = zip(*(encoded(clips, codec, time[None], lesson) for time in times_T), strict=True)
     at_L = torch.arange(lesson.window) * lesson.apart
-    return torch.cat(pictures, 1), torch.cat(weights, 1), at_L, torch.ones_like(at_L), 0 * at_L
+    return torch.cat(pictures, 1), torch.cat(weights, 1), at_L, torch.ones_like(at_L), 0 * at_L, times_T
+
+
+def middles(length: int, fps: float) -> Tensor:
+    """When the middle of each latent frame of a clip from its beginning is shown, in seconds."""
+    stretch = Stretch(longest(length))
+    return torch.tensor([stretch.middle(latent) for latent in range(length)]) / fps
 
 
 def encoded(clips: Sequence[Clip], codec: Codec, times_T: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:
@@ -203,7 +217,7 @@ def batch_of(pool: Pool, vocabulary: Vocabulary, lesson: Lesson, rng: Random) ->
         mask,
         torch.stack([each.at_L for each in drawn]),
         torch.stack([each.still_L for each in drawn]),
-        torch.stack([_told(each.clip, lesson.fps, rng) for each in drawn]),
+        *(torch.stack(told) for told in zip(*(_told(each, lesson, rng) for each in drawn), strict=True)),
     )
     worn_B = torch.tensor([WORN * rng.random() * (lesson.kind == "later") for _ in drawn])
     weight = torch.stack([each.weights_Lhw.cpu() for each in drawn]).float()
@@ -218,10 +232,13 @@ def rows_of(captions: Sequence[str], vocabulary: Vocabulary, rng: Random) -> Ten
     return functional.pad(rows_BNG, (0, 0, 0, vocabulary.config.length - rows_BNG.shape[1]))
 
 
-def _told(one: Clip, fps: float, rng: Random) -> Tensor:
-    motion = None if rng.random() < HUSH else one.motion
-    style = "" if rng.random() < HUSH else one.style
-    return controls(fps, motion, style, STILL.way if rng.random() < HUSH else one.camera.way)
+def _told(each: Example, lesson: Lesson, rng: Random) -> tuple[Tensor, Tensor]:
+    """The numbers that steer and view_LV."""
+    motion = None if rng.random() < HUSH else each.clip.motion
+    style = "" if rng.random() < HUSH else each.clip.style
+    way = STILL.way if rng.random() < UNSAID else each.clip.camera.way
+    half_width = lesson.size[1] / min(lesson.size) / 2
+    return controls(lesson.fps, motion, style, way), views(way, each.seconds_L, half_width)
 
 
 def _given(each: Example, lesson: Lesson, rng: Random, size: Sequence[int]) -> Tensor:
@@ -268,7 +285,7 @@ def loss_of(model: Transformer, batch: Batch, generator: torch.Generator) -> Ten
     times = time_B[:, None, None, None, None]
     noisy = times * clean + (1 - times) * noise
     known = mask_BL1hw * (clean + batch.worn_B[:, None, None, None, None] * wear)
-    given = Window(known, *(getattr(batch.window, name) for name in ("mask_BLhw", "at_BL", "still_BL", "controls_BC")))
+    given = replace(batch.window, known_BLZhw=known)
     with torch.autocast(device.type, torch.bfloat16):
         guess = model(noisy, given, time_B, model.text(batch.rows_BNG))
     return flow.loss_of(clean, guess, time_B, batch.weight_BL1hw * (1 - mask_BL1hw))

@@ -48,6 +48,10 @@ class Stretch:
         """Where the picture of a frame stands, counted in latent frames."""
         return 0.0 if self.opens and frame == 0 else (frame + 3 * self.opens) / PACE
 
+    def middle(self, latent: int) -> float:
+        """The frame in the middle of a latent frame; between two of them where that is no whole number."""
+        return 0.0 if self.opens and latent == 0 else PACE * latent - 3 * self.opens + (PACE - 1) / 2
+
     @property
     def reference(self) -> int:
         """The frame whose picture later windows have beside them: the first one, or one just before the history."""

@@ -17,13 +17,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from engines.dit import camera
+
 Params = dict[str, Tensor]
 Values = dict[str, float | tuple[float, float, float]]
 Colour = tuple[float, float, float]
-
-
-REST = 6.0  # seconds: a zoom eases out; in the end it is what 6 s at its first speed would give
-REACH = 0.55  # of half the width or height: no camera pans farther, so that its subject stays in view
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +63,11 @@ class Canvas:
 
     def filmed(self, p: Params) -> Canvas:
         """The board of clips whose cameras pan (`pan_u`, `pan_v`) and zoom, at their own `pace`, [B,1,1,1] each."""
-        scale = torch.exp(-p["zoom"] * REST * torch.tanh(self.t / REST))
-        reach_u, reach_v = REACH * self.half_u, REACH * self.half_v
+        scale = torch.exp(-camera.zoomed(p["zoom"], self.t))
         return replace(
             self,
-            u=self.screen_u * scale + reach_u * torch.tanh(p["pan_u"] * self.t / reach_u),
-            v=self.screen_v * scale + reach_v * torch.tanh(p["pan_v"] * self.t / reach_v),
+            u=self.screen_u * scale + camera.panned(p["pan_u"], self.t, self.half_u),
+            v=self.screen_v * scale + camera.panned(p["pan_v"], self.t, self.half_v),
             t=self.t * p["pace"],
             pixel=self.dot * scale,
         )

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
+from engines.dit.camera import PAN, ZOOM, Way
+
 STYLES = ("cinematic", "cartoon", "sketch", "noir")
 MOVES = ("pan left", "pan right", "zoom in", "zoom out")
 PLAIN = 0.30  # share of clips without any of it
 EACH = 0.45  # odds of each of the three in the other clips
-PANS, ZOOMS = (0.06, 0.12), (0.05, 0.10)  # slowest and fastest at first, in the units of Camera
+PANS, ZOOMS = (0.06, PAN), (0.05, ZOOM)  # slowest and fastest at first, in the units of Camera
 FASTEST = 3.0  # scene seconds per clip second
 
 STYLE_WORDS = {
@@ -47,14 +49,14 @@ COLOURLESS = ("object", "background", "ground", "planet", "time", "car")  # fact
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """How the camera moves at first; it eases out (see `canvas.REST` and `canvas.REACH`)."""
+    """How the camera moves at first; it eases out (see `engines.dit.camera`)."""
 
     pan_u: float = 0.0  # short sides per second; + = the camera moves right
     pan_v: float = 0.0  # short sides per second; + = the camera moves down
     zoom: float = 0.0  # log of the scale per second; + = in
 
     @property
-    def way(self) -> tuple[float, float]:
+    def way(self) -> Way:
         """Pan and zoom, in parts of the fastest."""
         return self.pan_u / PANS[1], self.zoom / ZOOMS[1]
 

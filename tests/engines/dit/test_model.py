@@ -76,8 +76,26 @@ def test_time_prompt_known_latents_and_numbers_all_matter(networks: Checkpoint) 
         replace(window, controls_BC=controls(12.0, style="noir").repeat(2, 1)),
         replace(window, controls_BC=controls(12.0, camera=(0.5, 0.0)).repeat(2, 1)),
         replace(window, controls_BC=controls(12.0, camera=(0.0, -0.5)).repeat(2, 1)),
+        replace(window, view_BLV=window.view_BLV + torch.arange(3)[:, None] * torch.tensor([0.1, 0.0])),
+        replace(window, view_BLV=window.view_BLV + torch.arange(3)[:, None] * torch.tensor([0.0, 0.1])),
     ):
         assert not torch.equal(base, model(noisy, other, time, red))
+
+
+@torch.no_grad()
+def test_guidance_leads_away_from_no_style(networks: Checkpoint) -> None:
+    model = networks.transformer
+    text = model.text(networks.vocabulary.encode([["red"], ["red"]]))
+    noisy = inputs()[0]
+    plain, styled = (Window.of(noisy.shape[1:], controls(12.0, 0.8, style)) for style in ("", "noir"))
+
+    def guess(window: Window, guidance: float) -> Tensor:
+        return flow.Guided(model, text, window, guidance)(noisy[:1], 0.3, 0.4)
+
+    assert torch.allclose(guess(plain, 1.0), guess(plain, 4.0), atol=1e-4)
+    away = guess(plain, 1.0) + 4 * (guess(styled, 1.0) - guess(plain, 1.0))
+    assert torch.allclose(guess(styled, 4.0), away, atol=1e-3)
+    assert not torch.allclose(guess(styled, 4.0), guess(styled, 1.0), atol=1e-3)
 
 
 @torch.no_grad()
@@ -106,8 +124,10 @@ def test_tokens_and_latents_are_the_same_numbers() -> None:
 
 
 def test_places_are_centred_and_measured_in_short_sides() -> None:
-    at = torch.zeros(1, 1)
-    small, large = (place_of(at, at, height, width, 64).features_BLSF[0, 0] for height, width in ((8, 14), (16, 28)))
+    sizes = (8, 14), (16, 28)
+    small, large = (
+        place_of(Window.of((1, 16, *size), controls(12.0)), *size, 64).features_BLSF[0, 0] for size in sizes
+    )
     corner = 0
     assert torch.allclose(small[corner, 0], -small[-1, 0])
     assert (small[corner, 0] - large[corner, 0]).abs() < 0.25
