@@ -1,5 +1,7 @@
 """Fixtures for every test: real servers, a fresh migrated database, an empty Valkey database, a bucket."""
 
+from hypothesis import settings
+
 from tests.fixtures.run import pytest_configure, pytest_unconfigure
 from tests.fixtures.servers import database_url, empty_database_url, object_store, owner_url, redis_url, stack, template
 from tests.fixtures.videos import database, world
@@ -17,3 +19,6 @@ __all__ = [
     "template",
     "world",
 ]
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
