@@ -60,6 +60,11 @@ class Window:
             torch.zeros(1, length, VIEW),
         )
 
+    @property
+    def films(self) -> bool:
+        """Whether the camera moves."""
+        return bool((self.view_BLV != self.view_BLV[:, :1]).any())
+
     def know(self, index: int, latent_Zhw: Tensor) -> Window:
         """The same window with one latent frame known as a whole."""
         known, mask = self.known_BLZhw.clone(), self.mask_BLhw.clone()

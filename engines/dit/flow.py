@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from engines.dit import camera
 from engines.dit.conditioning import STRONGEST, hurried
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ Number = TypeVar("Number", float, Tensor)
 SPREAD = 1.2  # deviation of the logit of t in training
 SHIFT = 6.0  # of the sampler: how much its steps crowd towards t = 0, for FEW tokens
 FEW = 315  # tokens
+SETTLED = 0.3  # until this time all that a moving camera shows of a place is made to agree
 NEAREST = 0.3  # smallest 1 - t in the velocity weight: the sampler hardly visits later times
 
 
@@ -116,7 +118,7 @@ class Guided:
         window = self.window if count == 1 else self.window.and_plain()
         guesses = self.model(state_1LZhw.repeat(count, 1, 1, 1, 1), window, times_B, self.text)
         guess = guesses[:1] if count == 1 else guesses[1:] + self.guidance * (guesses[:1] - guesses[1:])
-        return self.window.kept(guess)
+        return concluded(self.window, guess, time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,15 @@ class Distilled:
         guidance = min(max(self.guidance, 1.0), STRONGEST)
         time_B, then_B, guidance_B = (torch.tensor([number]) for number in (time, then, guidance))
         told = hurried(self.window, guidance_B, way_at(then_B, tokens) - way_at(time_B, tokens))
-        return self.window.kept(self.model(state_1LZhw, told, time_B.to(state_1LZhw.device), self.text))
+        guess = self.model(state_1LZhw, told, time_B.to(state_1LZhw.device), self.text)
+        return concluded(self.window, guess, time)
+
+
+def concluded(window: Window, guess_1LZhw: Tensor, time: float) -> Tensor:
+    """The guess with what is known as it is known; early on, its latent frames agree about what a camera shows."""
+    if time < SETTLED and window.films:
+        guess_1LZhw = camera.agreed(guess_1LZhw[0], window.view_BLV[0], window.at_BL[0])[None]
+    return window.kept(guess_1LZhw)
 
 
 def noise_of(seed: int, window: int, frame: int, shape: tuple[int, ...]) -> Tensor:

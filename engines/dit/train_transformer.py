@@ -37,8 +37,8 @@ UNSAID = 0.1  # the same of camera moves
 PHOTOGRAPH = "photograph"  # the family of what is no scene
 WORN = 0.1  # most noise on what a window goes on with: own results are not perfect
 PHOTOGRAPHS = 0.12  # share of what is rendered from a clip's start that only shows what a user's first frame may be
-LONE = 0.2  # share of lone shapes on top of those of the world: outlines are learned last
-PLAIN = 0.35  # share of the scenes without a style and a camera's move that are kept
+LONE = 0.05  # share of lone shapes on top of those of the world: outlines are learned last
+PLAIN = 0.2  # share of the scenes without a style and a camera's move that are kept
 AHEAD = 0.3  # share of what goes on that is told where to
 FARTHEST = 16  # latent frames between a window and the reference picture before it
 

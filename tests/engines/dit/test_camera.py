@@ -8,7 +8,8 @@ from random import Random
 import pytest
 import torch
 
-from engines.dit.camera import PAN, REACH, REST, ZOOM, panned, views, zoomed
+from engines.dit import flow
+from engines.dit.camera import PAN, REACH, REST, ZOOM, agreed, panned, views, zoomed
 from engines.dit.checkpoint import Checkpoint
 from engines.dit.conditioning import FPS, Window, controls
 from engines.dit.data.canvas import Canvas
@@ -73,6 +74,54 @@ def test_lessons_tell_where_the_camera_is_when_a_latent_frame_is_shown(kind: str
     assert example.seconds_L.shape == example.at_L.shape
     if kind not in ("later", "anchors"):
         assert example.seconds_L[:3].tolist() == pytest.approx([0, 2.5 / 12, 6.5 / 12])
+
+
+def scene(view_LV: torch.Tensor, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents_LZhw of waves that stand still in the scene, as the camera shows them: true ones, and noisy guesses."""
+    x, y = (torch.arange(32) + 0.5 - 16) / 18, (torch.arange(18) + 0.5 - 9)[:, None] / 18
+    pan, zoom = (part[:, None, None] for part in view_LV.unbind(-1))
+    u, v = x * torch.exp(-zoom) + pan, y * torch.exp(-zoom)
+    true = torch.stack([torch.sin(4 * u + phase) + torch.cos(5 * v - phase) for phase in (0.0, 1.0)], 1)
+    return true, true + noise * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("way", [(1.0, 0.0), (-0.5, 0.0), (0.0, 1.0), (0.0, -0.7)])
+def test_guesses_agree_about_what_a_camera_shows(way: tuple[float, float]) -> None:
+    at_L = torch.arange(7.0)
+    view_LV = views(way, at_L * 4 / 6, 32 / 18 / 2)
+    true, guess = scene(view_LV, 0.5)
+    fused = agreed(guess, view_LV, at_L)
+    assert (fused - true).square().mean() < 0.45 * (guess - true).square().mean()
+    right = agreed(true, view_LV, at_L)
+    assert (right - true).abs().mean() < 0.05
+    wrong = agreed(true, views((-way[0], -way[1]), at_L * 4 / 6, 32 / 18 / 2), at_L)
+    assert (wrong - true).abs().mean() > 3 * (right - true).abs().mean()
+
+
+def test_far_moments_have_no_say() -> None:
+    view_LV = views((1.0, 0.0), torch.tensor([0.0, 40.0]), 0.9)
+    guess = torch.stack([torch.zeros(2, 6, 10), torch.ones(2, 6, 10)])
+    assert torch.allclose(agreed(guess, view_LV, torch.tensor([0.0, 120.0])), guess, atol=1e-6)
+
+
+def test_a_walk_agrees_early_and_only_behind_a_moving_camera(networks: Checkpoint) -> None:
+    text = networks.transformer.text(networks.vocabulary.encode([["lake"]]))
+    still = Window.of((3, 16, 6, 10), controls(12.0)).know(1, torch.ones(16, 6, 10))
+    moving = replace(still, view_BLV=views((1.0, 0.0), torch.arange(3.0), 5 / 6)[None])
+    state = torch.randn(1, 3, 16, 6, 10, generator=torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def guess(window: Window, time: float) -> tuple[torch.Tensor, torch.Tensor]:
+        said = flow.Guided(networks.transformer, text, window, 1.0)(state, time, 1.0)
+        alone = networks.transformer(state, window, torch.tensor([time]), text)
+        return said, window.kept(alone)
+
+    early, alone = guess(moving, 0.1)
+    assert not torch.allclose(early, alone, atol=1e-3)
+    assert torch.equal(early[:, 1], alone[:, 1])
+    for window, time in ((moving, flow.SETTLED), (still, 0.1)):
+        said, alone = guess(window, time)
+        assert torch.equal(said, alone)
 
 
 def test_the_middle_of_a_latent_frame_is_between_its_frames() -> None:

@@ -213,9 +213,9 @@ def test_what_is_learned_last_is_drawn_more_often() -> None:
     rng = Random(0)
     clips = [train_transformer.chosen(rng) for _ in range(1500)]
     scenes = [one for one in clips if one.family != "shapes"]
-    assert 0.42 < 1 - len(scenes) / len(clips) < 0.62
-    assert sum(one.camera != STILL for one in scenes) > 0.4 * len(scenes)
-    assert sum(bool(one.style) for one in scenes) > 0.4 * len(scenes)
+    assert 0.32 < 1 - len(scenes) / len(clips) < 0.52
+    assert sum(one.camera != STILL for one in scenes) > 0.5 * len(scenes)
+    assert sum(bool(one.style) for one in scenes) > 0.5 * len(scenes)
     assert any(not one.style and one.camera == STILL for one in scenes)
     assert not any(one.unseen for one in clips)
 
