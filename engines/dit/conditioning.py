@@ -122,10 +122,13 @@ def hurried(window: Window, guidance_B: Tensor, stride_B: Tensor) -> Window:
     return replace(window, controls_BC=torch.cat([window.controls_BC, told_BC.to(window.controls_BC)], 1))
 
 
-def controls(fps: float, motion: float | None = None, style: str = "", camera: Way = (0.0, 0.0)) -> Tensor:
+def controls(
+    fps: float, motion: float | None = None, style: str = "", camera: Way = (0.0, 0.0), *, emphasis: float = 1.0
+) -> Tensor:
     """The numbers that steer -> controls_C: rate (log scale), motion intensity if it is said, style if one is named.
 
-    `camera`: its pan to the right and its zoom into the picture, from -1 to 1, as fast as any in training.
+    `camera`: its pan to the right and its zoom into the picture, from -1 to 1, as fast as any in training. `emphasis`:
+    how strongly the style is told, 1 in training.
     """
     said = [math.log2(fps / FPS) / 2, 0.0 if motion is None else 2 * motion - 1, float(motion is not None)]
-    return torch.tensor([*said, *(float(style == name) for name in STYLES), *camera])
+    return torch.tensor([*said, *(emphasis * (style == name) for name in STYLES), *camera])

@@ -26,6 +26,8 @@ from engines.dit.seams import Seams
 from engines.dit.sources import Under
 from engines.dit.windows import HISTORY, Chain, Span, Stretch
 
+EMPHASIS = {"cartoon": 2.0}  # how strongly a style is told, 1 in training: this one is hard to see in small things
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -76,6 +78,10 @@ class Take:
     keep_hw: Tensor | None = None
     begin: int = 0
 
+    def steered(self, fps: float) -> Tensor:
+        """The numbers that steer its windows, for so many frames a second."""
+        return controls(fps, self.motion, self.style, self.camera, emphasis=EMPHASIS.get(self.style, 1.0))
+
     def views(self, frames: Sequence[float], shape_Zhw: Sequence[int]) -> Tensor:
         """What the camera shows at some frames: view_LV."""
         half_width = shape_Zhw[2] / min(shape_Zhw[1:]) / 2
@@ -114,7 +120,7 @@ def _anchors(drawer: Drawer, take: Take, chain: Chain) -> dict[int, Tensor]:
     """The latents of every anchor: given ones, and the others drawn, group by group."""
     found = dict(take.stills)
     for group in chain.groups:
-        steered_C = controls(take.fps * (len(group) - 1) / (group[-1] - group[0]), take.motion, take.style, take.camera)
+        steered_C = take.steered(take.fps * (len(group) - 1) / (group[-1] - group[0]))
         window = Window.of((len(group), *drawer.shape_Zhw), steered_C)
         moments = [windows.anchor_moment(anchor - group[0], take.fps) for anchor in group]
         view_BLV = take.views(group, drawer.shape_Zhw)[None]
@@ -154,8 +160,7 @@ def _first_drawn(take: Take, span: Span) -> int:
 
 def _window(drawer: Drawer, take: Take, stretch: Stretch, span: Span, history_BLZhw: Tensor | None) -> Window:
     """The window with what is known of its own latent frames."""
-    steered_C = controls(take.fps, take.motion, take.style, take.camera)
-    window = Window.of((span.history + span.new, *drawer.shape_Zhw), steered_C, start=span.start)
+    window = Window.of((span.history + span.new, *drawer.shape_Zhw), take.steered(take.fps), start=span.start)
     frames = [stretch.middle(latent) for latent in range(span.begin - span.history, span.begin + span.new)]
     window = replace(window, view_BLV=take.views(frames, drawer.shape_Zhw)[None])
     if history_BLZhw is not None:
