@@ -60,7 +60,7 @@ def test_a_take_tells_windows_what_its_camera_shows() -> None:
 
 @pytest.mark.parametrize("kind", ["start", "later", "keyed", "between", "anchors"])
 def test_lessons_tell_where_the_camera_is_when_a_latent_frame_is_shown(kind: str, networks: Checkpoint) -> None:
-    lesson = Lesson((80, 144), 3, kind, 0.25 if kind == "anchors" else 12.0)  # pyright: ignore - a kind
+    lesson = Lesson((80, 144), 3, kind, 0.25 if kind == "anchors" else 12.0)
     pool = Pool([])
     while not any(each.clip.camera.way[0] for each in pool.examples):
         fill(pool, networks.codec, lesson, 2, Random(len(pool.examples)))
