@@ -25,6 +25,11 @@ VIEW = 2  # numbers: how far to the right it looks, and the logarithm of how muc
 Way = tuple[float, float]  # pan to the right and zoom into the picture, in parts of the fastest
 
 
+def centred(length: int, short: int) -> Tensor:
+    """The middles of so many positions in a row, seen from the centre of a picture of `short` positions."""
+    return (torch.arange(length, dtype=torch.float32) + 0.5 - length / 2) / short
+
+
 def panned(speed: Tensor | float, seconds: Tensor, half: float) -> Tensor:
     """How far a camera has panned along a side of twice the length `half`."""
     reach = REACH * half
@@ -50,8 +55,7 @@ def agreed(guess_LZhw: Tensor, view_LV: Tensor, at_L: Tensor) -> Tensor:
     """
     length, _, height, width = guess_LZhw.shape
     short = min(height, width)
-    y = ((torch.arange(height) + 0.5) - height / 2).to(guess_LZhw) / short
-    x = ((torch.arange(width) + 0.5) - width / 2).to(guess_LZhw) / short
+    x, y = (centred(side, short).to(guess_LZhw) for side in (width, height))
     pan_L11, zoom_L11 = view_LV.to(guess_LZhw)[:, :, None, None].unbind(1)
     fused = []
     for index in range(length):

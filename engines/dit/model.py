@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.dit.camera import centred
 from engines.dit.conditioning import HURRIED, Window
 from engines.dit.config import Config
 from engines.dit.text import TextEncoder
@@ -49,8 +50,7 @@ def place_of(window: Window, height: int, width: int, head: int) -> Place:
     at_BL, still_BL = window.at_BL, window.still_BL
     rows, columns = height // PATCH, width // PATCH
     short, device = min(rows, columns), at_BL.device
-    y = (torch.arange(rows, device=device) - (rows - 1) / 2) / short
-    x = (torch.arange(columns, device=device) - (columns - 1) / 2) / short
+    x, y = (centred(side, short).to(device) for side in (columns, rows))
     y_S, x_S = (part.flatten() for part in torch.meshgrid(y, x, indexing="ij"))
     shape_BLS = (*at_BL.shape, len(y_S))
     pan_BL1, zoom_BL1 = window.view_BLV.unsqueeze(2).unbind(-1)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.dit.camera import centred
 from engines.dit.checkers.frames import grey, shrunk, slopes
 
 SMALL, LARGE = 12, 24  # short sides at which the way of the camera is fitted: rain, waves and hatching are gone there
@@ -65,7 +66,7 @@ def fitted(grey_THW: Tensor, fit_P3: Tensor) -> Tensor:
     before, after = grey_THW[:-1], grey_THW[1:]
     height, width = before.shape[-2:]
     short = min(height, width)
-    v, u = torch.meshgrid(_centred(height, short), _centred(width, short), indexing="ij")
+    v, u = torch.meshgrid(centred(height, short), centred(width, short), indexing="ij")
     across, down = (each * short for each in slopes((before + after) / 2))
     ways = torch.stack([across, down, across * u + down * v], -1).flatten(1, 2)  # [P,HW,3]
     for _ in range(4):
@@ -80,10 +81,6 @@ def fitted(grey_THW: Tensor, fit_P3: Tensor) -> Tensor:
         normal = trust.transpose(1, 2) @ ways + 1e-3 * torch.eye(3)
         fit_P3 = fit_P3 - torch.linalg.solve(normal, pull)
     return fit_P3
-
-
-def _centred(length: int, short: int) -> Tensor:
-    return (torch.arange(length, dtype=torch.float32) + 0.5 - length / 2) / short
 
 
 def amount(video_TCHW: Tensor) -> float:

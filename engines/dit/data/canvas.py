@@ -45,8 +45,8 @@ class Canvas:
     def at(cls, times_T: Tensor, height: int, width: int, device: torch.device | str | None = None) -> Canvas:
         """A board for frames at any `times_T` (seconds from the start of the scene, 0 to 60)."""
         short = min(height, width)
-        u = ((torch.arange(width, dtype=torch.float32) + 0.5 - width / 2) / short).view(1, 1, 1, -1).to(device)
-        v = ((torch.arange(height, dtype=torch.float32) + 0.5 - height / 2) / short).view(1, 1, -1, 1).to(device)
+        u = camera.centred(width, short).view(1, 1, 1, -1).to(device)
+        v = camera.centred(height, short).view(1, 1, -1, 1).to(device)
         t = times_T.to(device, torch.float32).view(1, -1, 1, 1)
         return cls(u, v, t, width / short / 2, height / short / 2, 1 / short, u, v, 1 / short)
 
